@@ -1,0 +1,21 @@
+// The subcommands of the one binary, one file each. Every function takes the words after its own
+// name and returns the exit status; UsageError and RunError are turned into messages in main.cpp.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace megalith::cli {
+
+using Words = std::vector<std::string>;
+
+int run_checkpoint(const Words& words);
+int run_data(const Words& words);
+int run_doctor(const Words& words);
+int run_generate(const Words& words);
+int run_launch(const Words& words);
+int run_preprocess(const Words& words);
+int run_pretrain(const Words& words);
+int run_tokenize(const Words& words);
+
+}  // namespace megalith::cli

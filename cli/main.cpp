@@ -1,0 +1,83 @@
+// megalith: one binary, one subcommand a file. This file only picks the subcommand and turns
+// exceptions into one message and an exit status: 0 success, 2 a mistake in flags, files or
+// configuration, 1 a failure while running.
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <string>
+
+#include "cli/commands.hpp"
+#include "megalith/core/error.hpp"
+#include "megalith/core/fields.hpp"
+
+namespace megalith::cli {
+namespace {
+
+struct Command {
+  const char* name;
+  int (*run)(const Words&);
+  const char* summary;
+};
+
+// clang-format off
+constexpr Command kCommands[] = {
+    {"preprocess", run_preprocess, "turn text into an indexed dataset of token ids"},
+    {"pretrain",   run_pretrain,   "train a model: megalith pretrain gpt ..."},
+    {"generate",   run_generate,   "continue prompts with a trained model"},
+    {"tokenize",   run_tokenize,   "text to token ids and back"},
+    {"data",       run_data,       "look at, check, merge and index datasets"},
+    {"checkpoint", run_checkpoint, "look at checkpoints"},
+    {"launch",     run_launch,     "start several ranks of a subcommand on this machine"},
+    {"doctor",     run_doctor,     "say what this machine offers to megalith"},
+};
+// clang-format on
+
+void print_help(FILE* out) {
+  fmt::print(out,
+             "megalith trains GPT-2-like transformers with tensor and data parallelism,\n"
+             "after the paper Megatron-LM (Shoeybi et al., 2019).\n\n"
+             "Usage: megalith SUBCOMMAND [flags]\n\nSubcommands:\n");
+  for (const auto& command : kCommands) {
+    fmt::print(out, "  {:<12}{}\n", command.name, command.summary);
+  }
+  fmt::print(out, "  {:<12}this text; megalith SUBCOMMAND --help lists the flags\n", "help");
+}
+
+int run(const Words& words) {
+  if (words.empty()) {
+    print_help(stderr);
+    return 2;
+  }
+  if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
+    if (words.size() > 1) return run({words[1], "--help"});
+    print_help(stdout);
+    return 0;
+  }
+  if (words[0] == "--version" || words[0] == "version") {
+    fmt::print("megalith {}\n", MEGALITH_VERSION);
+    return 0;
+  }
+  std::vector<std::string> names;
+  for (const auto& command : kCommands) {
+    if (words[0] == command.name) return command.run(Words(words.begin() + 1, words.end()));
+    names.emplace_back(command.name);
+  }
+  const std::string near = nearest_name(words[0], names);
+  throw UsageError("unknown subcommand '{}'{}", words[0],
+                   near.empty() ? "; see megalith help" : "; did you mean " + near + "?");
+}
+
+}  // namespace
+}  // namespace megalith::cli
+
+int main(int argc, char** argv) {
+  try {
+    return megalith::cli::run({argv + 1, argv + argc});
+  } catch (const megalith::UsageError& error) {
+    fmt::print(stderr, "megalith: {}\n", error.what());
+    return 2;
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "megalith: {}\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,87 @@
+#include "megalith/core/atomic_file.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "megalith/core/error.hpp"
+
+namespace megalith {
+namespace {
+constexpr size_t kBufferBytes = 1 << 20;
+}
+
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
+  for (int attempt = 0; fd_ < 0; ++attempt) {
+    temporary_ = fmt::format("{}.tmp.{}.{}", path_, ::getpid(), attempt);
+    fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+    if (fd_ < 0 && errno != EEXIST) throw UsageError(system_error_text(path_, "create"));
+  }
+}
+
+AtomicFile::~AtomicFile() {
+  if (fd_ >= 0) ::close(fd_);
+  if (!committed_) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(std::span<const std::byte> bytes) {
+  size_ += static_cast<int64_t>(bytes.size());
+  buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (buffer_.size() >= kBufferBytes) flush();
+}
+
+void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+void AtomicFile::flush() {
+  size_t done = 0;
+  while (done < buffer_.size()) {
+    const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) throw RunError(system_error_text(temporary_, "write"));
+    done += static_cast<size_t>(n);
+  }
+  buffer_.clear();
+}
+
+void AtomicFile::finish() {
+  if (fd_ < 0) return;
+  flush();
+  if (::fsync(fd_) != 0) throw RunError(system_error_text(temporary_, "sync to disk"));
+  if (::close(fd_) != 0) {
+    fd_ = -1;
+    throw RunError(system_error_text(temporary_, "close"));
+  }
+  fd_ = -1;
+}
+
+void AtomicFile::commit() {
+  finish();
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    throw RunError(system_error_text(path_, "rename into place"));
+  }
+  committed_ = true;
+  const auto folder = std::filesystem::path(path_).parent_path();
+  sync_folder(folder.empty() ? "." : folder.string());
+}
+
+void sync_folder(const std::string& path) {
+  const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) throw RunError(system_error_text(path, "open"));
+  ::fsync(fd);  // some file systems refuse to sync folders; the rename is still atomic there
+  ::close(fd);
+}
+
+std::string read_text_file(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) throw UsageError("{}: is a folder", path);
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw UsageError(system_error_text(path, "open"));
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+}  // namespace megalith

@@ -1,0 +1,47 @@
+// Files that appear whole or not at all: written under a temporary name in the same folder, synced,
+// then renamed. Destroyed without commit(), the temporary is removed.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace megalith {
+
+class AtomicFile {
+ public:
+  /// Opens `path` + ".tmp.<pid>.<n>" for writing. Throws UsageError when it cannot be created.
+  explicit AtomicFile(std::string path);
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+  ~AtomicFile();
+
+  /// Throws RunError on a failed write (disk full, quota). Buffered.
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  int64_t size() const { return size_; }
+  const std::string& temporary_path() const { return temporary_; }
+
+  /// Flushes, syncs and closes, leaving the temporary name; for several files renamed together.
+  void finish();
+  /// finish(), then renames to the final name and syncs the folder.
+  void commit();
+
+ private:
+  void flush();
+  std::string path_, temporary_;
+  std::string buffer_;
+  int fd_ = -1;
+  int64_t size_ = 0;
+  bool committed_ = false;
+};
+
+/// Syncs a folder's entries to disk.
+void sync_folder(const std::string& path);
+
+/// Reads a whole file. Throws UsageError naming the path.
+std::string read_text_file(const std::string& path);
+
+}  // namespace megalith
