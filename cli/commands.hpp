@@ -11,6 +11,8 @@ using Words = std::vector<std::string>;
 
 int run_checkpoint(const Words& words);
 int run_data(const Words& words);
+int run_data_index(const Words& words);
+int run_data_samples(const Words& words);
 int run_doctor(const Words& words);
 int run_generate(const Words& words);
 int run_launch(const Words& words);
