@@ -25,7 +25,7 @@ function(megalith_test name)
   add_executable(${name}_test ${ARG_SOURCES})
   target_link_libraries(${name}_test PRIVATE ${ARG_DEPENDS} megalith_warnings GTest::gtest_main)
   target_compile_definitions(${name}_test PRIVATE
-    MEGALITH_SOURCE_DIR="${CMAKE_SOURCE_DIR}" MEGALITH_BINARY="$<TARGET_FILE_DIR:megalith>/megalith")
+    MEGALITH_SOURCE_DIR="${CMAKE_SOURCE_DIR}" MEGALITH_BINARY="${CMAKE_BINARY_DIR}/megalith")
   add_test(NAME ${name} COMMAND ${name}_test)
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
