@@ -1,0 +1,136 @@
+#include "megalith/layers/model_config.hpp"
+
+namespace megalith {
+
+int64_t ModelConfig::ffn_hidden_size() const {
+  if (ffn_hidden_size_flag) return *ffn_hidden_size_flag;
+  // SwiGLU has two first matrices, so upstream takes two thirds of the width, in multiples of 64.
+  return swiglu ? hidden_size * 8 / 3 / 64 * 64 : 4 * hidden_size;
+}
+
+int64_t ModelConfig::head_size() const {
+  if (kv_channels_flag) return *kv_channels_flag;
+  return num_attention_heads > 0 ? hidden_size / num_attention_heads : 0;
+}
+
+int64_t ModelConfig::padded_vocab_size(int64_t tensor_size) const {
+  const int64_t multiple = make_vocab_size_divisible_by * tensor_size;
+  return (vocab_size + multiple - 1) / multiple * multiple;
+}
+
+int64_t ModelConfig::num_parameters(int64_t vocab) const {
+  const int64_t h = hidden_size, f = ffn_hidden_size(), d = head_size();
+  const int64_t q = num_attention_heads * d, kv = num_query_groups() * d;
+  const int64_t norm = normalization == Normalization::kLayerNorm ? 2 * h : h;
+  const int64_t first = swiglu ? 2 * f : f;
+  int64_t layer = (q + 2 * kv) * h + q * h + first * h + f * h + 2 * norm;
+  if (qkv_bias()) layer += q + 2 * kv;
+  if (!disable_bias_linear) layer += h + first + h;
+  int64_t total = num_layers * layer + norm + vocab * h;
+  if (position_embedding == PositionEmbedding::kLearnedAbsolute)
+    total += max_position_embeddings * h;
+  if (untie_embeddings_and_output_weights) total += vocab * h;
+  return total;
+}
+
+FieldList ModelConfig::fields() {
+  return {
+      {"num-layers", &num_layers, "Transformer layers.", at_least(1)},
+      {"hidden-size", &hidden_size, "Width of the residual stream.", at_least(1)},
+      {"ffn-hidden-size", &ffn_hidden_size_flag, "Width of the MLP.", at_least(1),
+       "4 x hidden-size; 8/3 with --swiglu"},
+      {"num-attention-heads", &num_attention_heads, "Attention heads.", at_least(1)},
+      {"kv-channels", &kv_channels_flag, "Size of one head.", at_least(1), "hidden-size / heads"},
+      {"group-query-attention", &group_query_attention,
+       "Several query heads share a key and value head."},
+      {"num-query-groups", &num_query_groups_flag,
+       "Key and value heads, with --group-query-attention.", at_least(1)},
+      {"max-position-embeddings", &max_position_embeddings,
+       "Longest sequence the model can hold; size of the learned positions.", at_least(1),
+       "seq-length"},
+      {"position-embedding-type", choice(position_embedding, {"learned_absolute", "rope", "none"}),
+       "How positions enter."},
+      {"rotary-base", &rotary_base, "Base of the rotary frequencies.", above(0)},
+      {"rotary-percent", &rotary_percent, "Share of a head that is rotated.", between(0, 1)},
+      {"normalization", choice(normalization, {"LayerNorm", "RMSNorm"}), "Kind of norm."},
+      {"norm-epsilon", &norm_epsilon, "Added to the variance in norms.", above(0)},
+      {"swiglu", &swiglu, "Gated SiLU in the MLP instead of GeLU."},
+      {"squared-relu", &squared_relu, "Squared ReLU in the MLP instead of GeLU."},
+      {"openai-gelu", &openai_gelu, "GeLU in OpenAI's tanh form, as GPT-2; otherwise erf."},
+      {"disable-bias-linear", &disable_bias_linear, "No biases in linear layers."},
+      {"add-qkv-bias", &add_qkv_bias, "A bias on query, key and value all the same."},
+      {"untie-embeddings-and-output-weights", &untie_embeddings_and_output_weights,
+       "An output matrix of its own."},
+      {"make-vocab-size-divisible-by", &make_vocab_size_divisible_by,
+       "The vocabulary is padded to a multiple of this times the tensor ranks.", at_least(1)},
+      {"hidden-dropout", &hidden_dropout, "Dropout on embeddings and block outputs.",
+       half_open(0, 1)},
+      {"attention-dropout", &attention_dropout, "Dropout on attention probabilities.",
+       half_open(0, 1)},
+      {"init-method-std", &init_method_std,
+       "Standard deviation of initial weights; those before a residual add get 1/sqrt(2 layers) of "
+       "it.",
+       at_least(0)},
+  };
+}
+
+FieldList ModelConfig::shape_fields() {
+  FieldList fields;
+  for (auto& field : this->fields()) {
+    if (field.name != "hidden-dropout" && field.name != "attention-dropout" &&
+        field.name != "init-method-std" && field.name != "make-vocab-size-divisible-by") {
+      fields.push_back(std::move(field));
+    }
+  }
+  fields.push_back(
+      {"vocab-size", &vocab_size, "True vocabulary size, without padding.", at_least(1)});
+  return fields;
+}
+
+void ModelConfig::check(int64_t tensor_size, Problems& problems) const {
+  const auto required = [&](const char* flag, int64_t value) {
+    if (value <= 0) problems.add("--{} is missing", flag);
+    return value > 0;
+  };
+  bool sizes = required("num-layers", num_layers);
+  sizes = required("hidden-size", hidden_size) && sizes;
+  sizes = required("num-attention-heads", num_attention_heads) && sizes;
+  if (!sizes) return;
+  if (!kv_channels_flag && hidden_size % num_attention_heads != 0) {
+    problems.add(
+        "--hidden-size {} does not divide by --num-attention-heads {}; change one of them, or give "
+        "the head size by --kv-channels",
+        hidden_size, num_attention_heads);
+  }
+  if (num_attention_heads % tensor_size != 0) {
+    problems.add(
+        "--num-attention-heads {} does not divide by --tensor-model-parallel-size {}; use a tensor "
+        "size that divides the heads",
+        num_attention_heads, tensor_size);
+  }
+  if (group_query_attention && num_attention_heads % num_query_groups_flag != 0) {
+    problems.add("--num-attention-heads {} does not divide by --num-query-groups {}",
+                 num_attention_heads, num_query_groups_flag);
+  }
+  if (group_query_attention && num_query_groups_flag % tensor_size != 0) {
+    problems.add(
+        "--num-query-groups {} does not divide by --tensor-model-parallel-size {}; use at most as "
+        "many tensor ranks as query groups",
+        num_query_groups_flag, tensor_size);
+  }
+  if (ffn_hidden_size() % tensor_size != 0) {
+    problems.add("--ffn-hidden-size {} does not divide by --tensor-model-parallel-size {}",
+                 ffn_hidden_size(), tensor_size);
+  }
+  if (position_embedding == PositionEmbedding::kRope && rotary_size() % 2 != 0) {
+    problems.add(
+        "--rotary-percent {} of a head of {} gives an odd size {}; rotary positions turn pairs",
+        rotary_percent, head_size(), rotary_size());
+  }
+  if (static_cast<int>(swiglu) + static_cast<int>(squared_relu) + static_cast<int>(openai_gelu) >
+      1) {
+    problems.add("--swiglu, --squared-relu and --openai-gelu exclude each other; give at most one");
+  }
+}
+
+}  // namespace megalith

@@ -1,0 +1,113 @@
+#include "megalith/layers/parallel_linear.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "megalith/ops/linear.hpp"
+#include "megalith/parallel/collectives.hpp"
+
+namespace megalith {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+/// Keeps the group alive between forward and backward.
+struct GroupHolder : torch::CustomClassHolder {
+  explicit GroupHolder(Group g) : group(std::move(g)) {}
+  Group group;
+};
+
+struct ColumnParallel : Function<ColumnParallel> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input,
+                            const at::Tensor& weight, const at::Tensor& bias, const Group& tensor) {
+    context->save_for_backward({input, weight});
+    context->saved_data["has_bias"] = bias.defined();
+    context->saved_data["group"] =
+        c10::IValue::make_capsule(c10::make_intrusive<GroupHolder>(tensor));
+    return ops::linear(input, weight, bias);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const auto capsule = context->saved_data["group"].toCapsule();
+    const at::Tensor output_gradient = gradients[0].contiguous();
+    at::Tensor input_gradient, weight_gradient, bias_gradient;
+    PendingCollective sum;
+    if (context->needs_input_grad(0)) {
+      input_gradient = ops::linear_input_gradient(output_gradient, saved[1]);
+      sum = all_reduce_async(input_gradient, static_cast<GroupHolder&>(*capsule).group);
+    }
+    if (context->needs_input_grad(1)) {
+      weight_gradient = ops::linear_weight_gradient(output_gradient, saved[0]);
+      if (context->saved_data["has_bias"].toBool()) {
+        bias_gradient = ops::linear_bias_gradient(output_gradient);
+      }
+    }
+    sum.wait();
+    return {input_gradient, weight_gradient, bias_gradient, {}};
+  }
+};
+
+struct RowParallel : Function<RowParallel> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input,
+                            const at::Tensor& weight, const at::Tensor& bias, const Group& tensor) {
+    context->save_for_backward({input, weight});
+    context->saved_data["has_bias"] = bias.defined();
+    if (tensor.size() == 1) return ops::linear(input, weight, bias);
+    at::Tensor output = ops::linear(input, weight, {});
+    all_reduce(output, tensor);
+    return bias.defined() ? output.add_(bias) : output;
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor output_gradient = gradients[0].contiguous();
+    at::Tensor input_gradient, weight_gradient, bias_gradient;
+    if (context->needs_input_grad(0)) {
+      input_gradient = ops::linear_input_gradient(output_gradient, saved[1]);
+    }
+    if (context->needs_input_grad(1)) {
+      weight_gradient = ops::linear_weight_gradient(output_gradient, saved[0]);
+      if (context->saved_data["has_bias"].toBool()) {
+        bias_gradient = ops::linear_bias_gradient(output_gradient);
+      }
+    }
+    return {input_gradient, weight_gradient, bias_gradient, {}};
+  }
+};
+
+}  // namespace
+
+at::Tensor column_parallel_linear(const at::Tensor& input, const at::Tensor& weight,
+                                  const at::Tensor& bias, const Group& tensor) {
+  return ColumnParallel::apply(input, weight, bias, tensor);
+}
+
+at::Tensor row_parallel_linear(const at::Tensor& input, const at::Tensor& weight,
+                               const at::Tensor& bias, const Group& tensor) {
+  return RowParallel::apply(input, weight, bias, tensor);
+}
+
+ColumnParallelLinear::ColumnParallelLinear(const ParameterBuilder& parameters,
+                                           const std::string& name, int64_t input_size,
+                                           const std::vector<ParameterBuilder::Part>& parts,
+                                           bool bias, Init init, const Group& tensor)
+    : tensor_(tensor) {
+  const auto suffixed = [&](const char* suffix) {
+    auto named = parts;
+    for (auto& part : named) part.name += suffix;
+    return named;
+  };
+  weight_ = parameters.fused(name + ".weight", suffixed(".weight"), input_size, init, true);
+  if (bias) bias_ = parameters.fused(name + ".bias", suffixed(".bias"), -1, Init::zeros(), false);
+}
+
+RowParallelLinear::RowParallelLinear(const ParameterBuilder& parameters, const std::string& name,
+                                     int64_t input_size, int64_t output_size, bool bias, Init init,
+                                     const Group& tensor)
+    : tensor_(tensor),
+      weight_(parameters.split(name + ".weight", {output_size, input_size}, 1, init, true)) {
+  if (bias) bias_ = parameters.replicated(name + ".bias", {output_size}, Init::zeros(), false);
+}
+
+}  // namespace megalith

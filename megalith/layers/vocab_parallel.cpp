@@ -1,0 +1,98 @@
+#include "megalith/layers/vocab_parallel.hpp"
+
+#include <ATen/ATen.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+#include "megalith/layers/parallel_linear.hpp"
+#include "megalith/ops/cross_entropy.hpp"
+#include "megalith/parallel/collectives.hpp"
+#include "megalith/parallel/mappings.hpp"
+
+namespace megalith {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+struct VocabParallelCrossEntropy : Function<VocabParallelCrossEntropy> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& logits,
+                            const at::Tensor& targets, const Group& tensor) {
+    const int64_t columns = logits.size(-1);
+    const int64_t first = tensor.rank * columns;
+    const at::Tensor flat = logits.reshape({-1, columns});
+    const at::Tensor flat_targets = targets.reshape({-1});
+    at::Tensor maximum = ops::row_max(flat);
+    all_reduce(maximum, tensor, Reduction::kMax);
+    at::Tensor target = ops::target_logits(flat, flat_targets, first, maximum);
+    all_reduce(target, tensor);
+    at::Tensor sums;
+    at::Tensor exponentials = ops::shifted_exponentials(flat, maximum, sums);
+    all_reduce(sums, tensor);
+    context->save_for_backward({exponentials, sums, flat_targets});
+    context->saved_data["first"] = first;
+    context->saved_data["dtype"] = logits.scalar_type();
+    return (sums.log() - target).view(targets.sizes());
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor gradient = ops::cross_entropy_gradient(
+        saved[0], saved[1], saved[2], context->saved_data["first"].toInt(),
+        gradients[0].reshape({-1}), context->saved_data["dtype"].toScalarType());
+    auto shape = gradients[0].sizes().vec();
+    shape.push_back(saved[0].size(-1));
+    return {gradient.view(shape), {}, {}};
+  }
+};
+
+}  // namespace
+
+VocabRange vocab_range(int64_t vocab_size, int64_t padded_vocab_size, const Group& tensor) {
+  VocabRange range;
+  range.rows = padded_vocab_size / tensor.size();
+  range.first = tensor.rank * range.rows;
+  range.valid = std::clamp<int64_t>(vocab_size - range.first, 0, range.rows);
+  return range;
+}
+
+VocabParallelEmbedding::VocabParallelEmbedding(const ParameterBuilder& parameters,
+                                               const std::string& name, int64_t vocab_size,
+                                               int64_t padded_vocab_size, int64_t hidden_size,
+                                               Init init, const Group& tensor)
+    : tensor_(tensor),
+      range_(vocab_range(vocab_size, padded_vocab_size, tensor)),
+      weight_(parameters.vocabulary(name + ".weight", vocab_size, padded_vocab_size, hidden_size,
+                                    init)) {}
+
+at::Tensor VocabParallelEmbedding::forward(const at::Tensor& ids) const {
+  if (tensor_.size() == 1) return at::embedding(weight_, ids);
+  const at::Tensor outside = ids.lt(range_.first).logical_or_(ids.ge(range_.first + range_.valid));
+  const at::Tensor local_ids = (ids - range_.first).masked_fill_(outside, 0);
+  const at::Tensor rows = at::embedding(weight_, local_ids).masked_fill(outside.unsqueeze(-1), 0);
+  return reduce_from_tensor_region(rows, tensor_);  // [S, B, H]
+}
+
+at::Tensor vocab_parallel_logits(const at::Tensor& hidden, const at::Tensor& weight,
+                                 const VocabRange& range, const Group& tensor) {
+  at::Tensor logits = column_parallel_linear(hidden, weight, {}, tensor);  // [S, B, V/t]
+  if (range.valid == range.rows) return logits;
+  const at::Tensor padding =
+      at::arange(range.rows, logits.options().dtype(at::kLong)).ge(range.valid);
+  return logits.masked_fill(padding, -std::numeric_limits<double>::infinity());
+}
+
+at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
+                                        const Group& tensor) {
+  return VocabParallelCrossEntropy::apply(logits, targets, tensor);
+}
+
+at::Tensor gather_logits(const at::Tensor& logits, int64_t vocab_size, const Group& tensor) {
+  const at::Tensor slices = all_gather(logits, tensor);  // [t, ..., V/t]
+  std::vector<at::Tensor> parts;
+  for (int64_t r = 0; r < tensor.size(); ++r) parts.push_back(slices[r]);
+  return at::cat(parts, -1).narrow(-1, 0, vocab_size);
+}
+
+}  // namespace megalith

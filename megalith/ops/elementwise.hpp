@@ -1,0 +1,35 @@
+// Norms, activations, dropout and rotary positions as plain differentiable functions.
+//
+// Norms and softmax keep their statistics in fp32 (double for double input); results have the
+// input's dtype. First form: the best LibTorch call. Randomness comes only from the generator
+// passed.
+#pragma once
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+namespace megalith::ops {
+
+/// Over the last dim: input [..., H], weight [H], bias [H].
+at::Tensor layer_norm(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
+                      double epsilon);
+/// x / rms(x) * weight over the last dim; no bias.
+at::Tensor rms_norm(const at::Tensor& input, const at::Tensor& weight, double epsilon);
+
+/// GeLU by the error function, or OpenAI's tanh form.
+at::Tensor gelu(const at::Tensor& input, bool tanh_form);
+/// silu(gate) * up, where `input` [..., 2F] holds gate then up -> [..., F].
+at::Tensor swiglu(const at::Tensor& input);
+/// relu(x)².
+at::Tensor squared_relu(const at::Tensor& input);
+
+/// Zeroes elements with `probability` and scales the rest by 1/(1 - probability).
+at::Tensor dropout(const at::Tensor& input, double probability, at::Generator generator);
+
+/// Angles of rotary positions: position_ids [B, S] -> [S, B, 1, rotary_size / 2] in fp32 (double
+/// kept by the caller's cast); frequencies base^(-2i/rotary_size).
+at::Tensor rotary_angles(const at::Tensor& position_ids, int64_t rotary_size, double base);
+/// Rotates the first rotary_size of the last dim of x [S, B, A, D] in halves (not interleaved).
+at::Tensor apply_rotary(const at::Tensor& x, const at::Tensor& angles);
+
+}  // namespace megalith::ops

@@ -1,0 +1,56 @@
+// The collectives everything else is written in.
+//
+// The only place that knows a group of one rank needs no traffic. Calls count themselves in the
+// group's Traffic. The asynchronous form returns a handle; the tensor may not be read or written
+// before wait(). Not differentiable: the autograd functions are in mappings.hpp.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/intrusive_ptr.h>
+
+#include <string>
+
+#include "megalith/parallel/process_groups.hpp"
+
+namespace c10d {
+class Work;
+}
+
+namespace megalith {
+
+enum class Reduction { kSum, kMax, kMin };
+
+/// A collective that may still be running.
+class PendingCollective {
+ public:
+  PendingCollective() = default;
+  explicit PendingCollective(std::function<void()> wait) : wait_(std::move(wait)) {}
+  /// Blocks until the result is there. Throws RunError naming operation and group when a peer is
+  /// lost.
+  void wait();
+
+ private:
+  std::function<void()> wait_;
+};
+
+/// Sums (or max, min) `tensor` over the group, in place; it must be contiguous.
+/// Communicates: `group`, every rank must call with the same shape and dtype.
+void all_reduce(at::Tensor& tensor, const Group& group, Reduction reduction = Reduction::kSum);
+PendingCollective all_reduce_async(at::Tensor& tensor, const Group& group,
+                                   Reduction reduction = Reduction::kSum);
+
+/// The ranks' tensors stacked along a new first dim: [...] -> [size, ...].
+/// Communicates: `group`, every rank must call with the same shape and dtype.
+at::Tensor all_gather(const at::Tensor& tensor, const Group& group);
+
+/// Copies the tensor of group rank `source` to all, in place.
+/// Communicates: `group`, every rank must call with the same shape and dtype.
+void broadcast(at::Tensor& tensor, const Group& group, int64_t source);
+
+/// Returns when every rank of the group has called.
+void barrier(const Group& group);
+
+/// Wraps a c10d backend for BackendFactory.
+std::shared_ptr<Communicator> make_communicator(c10::intrusive_ptr<c10d::Backend> backend);
+
+}  // namespace megalith
