@@ -132,7 +132,8 @@ void CommandLine::section(const std::string& title, const FieldList& fields) {
 void CommandLine::positional(const std::string& name, std::vector<std::string>& values,
                              const std::string& help, int low, int high) {
   auto* option = state_->app.add_option(name, [](const CLI::results_t&) { return true; });
-  option->expected(0, high);
+  option->expected(1, std::max(high, 1));  // CLI11 passes over positionals that expect 0
+  if (high > 1) option->allow_extra_args();
   state_->positionals.push_back({name, &values, help, low, high, option});
 }
 
@@ -202,6 +203,7 @@ bool CommandLine::parse(const std::vector<std::string>& words, Problems& problem
   std::vector<std::string> known;
   for (const auto& [name, option] : state_->options) known.push_back(name);
   for (const auto& word : app.remaining()) {
+    if (word == "--") continue;
     if (word.starts_with("-") && word != "-") {
       const std::string bare = word.substr(word.find_first_not_of('-') == std::string::npos
                                                ? 0

@@ -1,0 +1,134 @@
+#include "megalith/tokenizer/tokenizer.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "megalith/tokenizer/gpt2_bpe.hpp"
+#include "megalith/tokenizer/null_tokenizer.hpp"
+#include "megalith/tokenizer/unicode.hpp"
+#include "megalith/tokenizer/word_piece.hpp"
+
+namespace megalith {
+namespace {
+
+constexpr const char* kGpt2 = "GPT2BPETokenizer";
+constexpr const char* kBertLower = "BertWordPieceLowerCase";
+constexpr const char* kBertCase = "BertWordPieceCase";
+constexpr const char* kNull = "NullTokenizer";
+
+std::vector<std::string> types() { return {kGpt2, kBertLower, kBertCase, kNull}; }
+
+/// Which flags a type needs; those it does not need must not be given.
+struct Needs {
+  bool vocab_file, merge_file, vocab_size;
+};
+
+Needs needs_of(const std::string& type) { return {type != kNull, type == kGpt2, type == kNull}; }
+
+void check_vocab_size(const TokenizerConfig& config, const Tokenizer& tokenizer) {
+  if (config.vocab_size && *config.vocab_size != tokenizer.vocab_size()) {
+    throw UsageError("--vocab-size {} does not fit {}, which has {} entries; leave the flag out",
+                     *config.vocab_size, *config.vocab_file, tokenizer.vocab_size());
+  }
+}
+
+}  // namespace
+
+std::vector<int32_t> Tokenizer::encode(std::string_view text) const {
+  std::vector<int32_t> ids;
+  append_ids(text, ids);
+  return ids;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids) const {
+  const std::string bytes = decode_bytes(ids);
+  std::string repaired;
+  return std::string(unicode::well_formed(bytes, repaired));
+}
+
+int32_t Tokenizer::require_eod(std::string_view asked_by) const {
+  if (const auto id = eod()) return *id;
+  throw UsageError(
+      "{} needs an end-of-document token, and the vocabulary of {} has none; use a "
+      "vocabulary with <|endoftext|>, or leave it out",
+      asked_by, name());
+}
+
+void Tokenizer::check_id(int32_t id) const {
+  if (id < 0 || id >= vocab_size()) {
+    throw UsageError("token id {} is not in the vocabulary of {}, which has the ids 0 to {}", id,
+                     name(), vocab_size() - 1);
+  }
+}
+
+FieldList TokenizerConfig::fields() {
+  return {
+      {"tokenizer-type", &tokenizer_type,
+       fmt::format("How text becomes token ids: {}.", fmt::join(types(), ", "))},
+      {"vocab-file", &vocab_file,
+       "The vocabulary: GPT-2's vocab.json (encoder.json), or BERT's vocab.txt."},
+      {"merge-file", &merge_file, "GPT-2's merges.txt (vocab.bpe)."},
+      {"vocab-size", &vocab_size,
+       "NullTokenizer: ids below this are text, and this one ends a document.", at_least(1)},
+  };
+}
+
+void check_tokenizer_config(const TokenizerConfig& config, Problems& problems) {
+  if (!config.tokenizer_type) {
+    problems.add("--tokenizer-type is missing: give one of {}", fmt::join(types(), ", "));
+    return;
+  }
+  const std::string& type = *config.tokenizer_type;
+  const auto known = types();
+  if (std::find(known.begin(), known.end(), type) == known.end()) {
+    const std::string near = nearest_name(type, known);
+    problems.add("--tokenizer-type {} is not known: give one of {}{}", type, fmt::join(known, ", "),
+                 near.empty() ? "" : fmt::format("; did you mean {}?", near));
+    return;
+  }
+  const Needs needs = needs_of(type);
+  if (needs.vocab_file && !config.vocab_file) {
+    problems.add("--vocab-file is missing: {} reads {}", type,
+                 type == kGpt2 ? "GPT-2's vocab.json" : "BERT's vocab.txt");
+  }
+  if (needs.merge_file && !config.merge_file) {
+    problems.add("--merge-file is missing: {} reads GPT-2's merges.txt", type);
+  }
+  if (needs.vocab_size && !config.vocab_size) {
+    problems.add("--vocab-size is missing: {} takes ids below it as text", type);
+  }
+  if (!needs.vocab_file && config.vocab_file) {
+    problems.add("--vocab-file {}: {} has no vocabulary file; leave it out", *config.vocab_file,
+                 type);
+  }
+  if (!needs.merge_file && config.merge_file) {
+    problems.add("--merge-file {}: {} has no merges; leave it out", *config.merge_file, type);
+  }
+}
+
+std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config) {
+  Problems problems;
+  check_tokenizer_config(config, problems);
+  problems.raise_if_any();
+  const std::string& type = *config.tokenizer_type;
+  if (type == kNull) return std::make_unique<NullTokenizer>(*config.vocab_size);
+  std::unique_ptr<Tokenizer> tokenizer;
+  if (type == kGpt2) {
+    tokenizer = std::make_unique<Gpt2BpeTokenizer>(*config.vocab_file, *config.merge_file);
+  } else {
+    tokenizer = std::make_unique<WordPieceTokenizer>(
+        *config.vocab_file, type == kBertLower ? LetterCase::kLower : LetterCase::kKeep);
+  }
+  check_vocab_size(config, *tokenizer);
+  return tokenizer;
+}
+
+size_t last_safe_cut(std::string_view text) {
+  const auto is_space = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
+  for (size_t at = text.size(); at-- > 1;) {
+    if (is_space(text[at]) && text[at - 1] > ' ' && text[at - 1] < 0x7F) return at;
+  }
+  return 0;
+}
+
+}  // namespace megalith
