@@ -202,7 +202,8 @@ void IndexedDatasetWriter::write_index() {
   copy_rest(modes_, *index_);
 }
 
-void IndexedDatasetWriter::commit() {
+void IndexedDatasetWriter::prepare() {
+  if (prepared_) return;
   if (document_start_ != num_sequences_) {
     throw std::logic_error("the last document was not ended");
   }
@@ -214,6 +215,11 @@ void IndexedDatasetWriter::commit() {
   write_index();
   tokens_->finish();
   index_->finish();
+  prepared_ = true;
+}
+
+void IndexedDatasetWriter::commit() {
+  prepare();
   // An older index must not stand beside newer ids, not even between two renames.
   std::error_code error;
   std::filesystem::remove(prefix_ + ".idx", error);

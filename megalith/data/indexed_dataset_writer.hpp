@@ -60,7 +60,10 @@ class IndexedDatasetWriter {
   int64_t num_tokens() const { return tokens_->size() / token_size(type_); }
   int64_t size_bytes() const { return tokens_->size(); }
 
-  /// Writes the index and gives both files their names; nothing may follow.
+  /// Writes the index and syncs both files under their temporary names, so that several writers can
+  /// be prepared before the first is committed. Nothing may be appended after it.
+  void prepare();
+  /// prepare(), then gives both files their names.
   void commit();
 
  private:
@@ -77,6 +80,7 @@ class IndexedDatasetWriter {
   SpillFile lengths_, bounds_, modes_;
   std::string encoded_;
   int64_t num_sequences_ = 0, num_documents_ = 0, num_modes_ = 0, document_start_ = 0;
+  bool prepared_ = false;
 };
 
 }  // namespace megalith

@@ -1,0 +1,20 @@
+// Turns SIGINT, SIGTERM and SIGHUP into a flag that long work looks at, while it lives.
+//
+// A second signal of the same kind ends the program at once. One at a time in a process.
+#pragma once
+
+#include <atomic>
+
+namespace megalith::cli {
+
+class InterruptFlag {
+ public:
+  InterruptFlag();
+  InterruptFlag(const InterruptFlag&) = delete;
+  InterruptFlag& operator=(const InterruptFlag&) = delete;
+  ~InterruptFlag();
+
+  const std::atomic<bool>& raised() const;
+};
+
+}  // namespace megalith::cli
