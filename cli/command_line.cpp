@@ -44,6 +44,11 @@ std::string default_text(const Field& field) {
   return fmt::format(" [{}]", fmt::join(*words, " "));
 }
 
+void take_any_number(CLI::Option* option) {
+  option->expected(0, CLI::detail::expected_max_vector_size);
+  option->allow_extra_args();  // else CLI11 reads a list that may be empty as a switch
+}
+
 /// argparse's rule for lists: the last occurrence replaces the earlier ones. CLI11 joins them.
 std::vector<std::string> keep_last_of_lists(const std::vector<std::string>& words,
                                             const std::set<std::string>& lists) {
@@ -120,7 +125,7 @@ void CommandLine::section(const std::string& title, const FieldList& fields) {
     } else {
       option = state_->app.add_option("--" + field.name, [](const CLI::results_t&) { return true; });
       if (is_list(field)) {
-        option->expected(0, CLI::detail::expected_max_vector_size);
+        take_any_number(option);
       } else {
         option->take_last();
       }
@@ -148,7 +153,7 @@ void CommandLine::foreign(const std::vector<ForeignFlag>& flags) {
     } else {
       option = state_->app.add_option("--" + flag.name, [](const CLI::results_t&) { return true; });
       if (flag.values < 0) {
-        option->expected(0, CLI::detail::expected_max_vector_size);
+        take_any_number(option);
       } else {
         option->expected(static_cast<int>(flag.values));
       }
