@@ -347,8 +347,9 @@ std::vector<int64_t> expand_task_counts(const std::string& list, const char* var
   return counts;
 }
 
-LaunchEnvironment read_launch_environment(const ReadVariable& read) {
-  const Variables variables(read);
+namespace {
+
+LaunchEnvironment read_rank(const Variables& variables) {
   if (variables.has("RANK") || variables.has("WORLD_SIZE")) return from_rank_variables(variables);
   if (variables.has("OMPI_COMM_WORLD_RANK")) return from_open_mpi(variables);
   if (is_inside_srun(variables)) return from_slurm(variables);
@@ -364,6 +365,14 @@ LaunchEnvironment read_launch_environment(const ReadVariable& read) {
         *mpi_size);
   }
   return {};
+}
+
+}  // namespace
+
+LaunchEnvironment read_launch_environment(const ReadVariable& read) {
+  LaunchEnvironment environment = read_rank(Variables(read));
+  environment.gloo_interface = read("GLOO_SOCKET_IFNAME");
+  return environment;
 }
 
 LaunchEnvironment read_launch_environment() {

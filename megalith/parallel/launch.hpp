@@ -32,6 +32,7 @@ struct LaunchEnvironment {
   bool use_agent_store = false;  // torchrun already serves the store: every rank is a client
   /// A socket already listening on master_port that rank 0's store takes over (megalith launch).
   std::optional<int> master_listen_fd = std::nullopt;
+  std::optional<std::string> gloo_interface = std::nullopt;  // GLOO_SOCKET_IFNAME
 };
 
 /// Looks a variable up; nothing when it is not set. An empty value counts as not set.
