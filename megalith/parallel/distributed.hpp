@@ -1,0 +1,81 @@
+// Joins this process to its run: the store, the process groups and the device.
+//
+// What a launcher left in the environment (launch.hpp) and the flags (DistributedConfig) become
+// ProcessGroups. Nothing below knows how it was started. One process alone opens no socket.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "megalith/core/fields.hpp"
+#include "megalith/parallel/launch.hpp"
+#include "megalith/parallel/process_groups.hpp"
+
+namespace megalith {
+
+enum class DeviceKind { kAuto, kCpu, kCuda };
+enum class BackendKind { kAuto, kGloo, kNccl };
+
+struct DistributedConfig {
+  int64_t tensor_model_parallel_size = 1;
+  DeviceKind device = DeviceKind::kAuto;
+  BackendKind backend = BackendKind::kAuto;
+  std::optional<int64_t> num_threads;
+  double timeout_minutes = 10.0;
+
+  FieldList fields();
+  /// Everything that can be wrong before a device or socket is touched.
+  void check(const LaunchEnvironment& environment, Problems& problems) const;
+};
+
+class Distributed {
+ public:
+  /// Communicates: world, every rank must call. Throws RunError when ranks are missing after the time-out.
+  /// Sets the number of threads of this process and its current CUDA device.
+  Distributed(const DistributedConfig& config, const LaunchEnvironment& environment);
+  ~Distributed();
+  Distributed(const Distributed&) = delete;
+  Distributed& operator=(const Distributed&) = delete;
+
+  const ProcessGroups& groups() const { return *groups_; }
+  at::Device device() const { return device_; }
+  const LaunchEnvironment& environment() const { return environment_; }
+  int64_t num_threads() const { return num_threads_; }
+  const char* backend_name() const;
+
+  /// Throws UsageError on every rank when some rank's text differs from rank 0's, naming the ranks.
+  /// Communicates through the store, not a collective: every rank must call.
+  void require_same(const std::string& what, const std::string& text);
+
+  /// Rank 0 calls `work`; the others wait for it through the store, without a collective time-out, and
+  /// learn of a failure as a RunError.
+  template <class Work>
+  void on_first_rank(const std::string& what, const Work& work) {
+    if (environment_.rank != 0) return wait_for_first(what);
+    try {
+      work();
+    } catch (const std::exception& error) {
+      report_first(what, error.what());
+      throw;
+    }
+    report_first(what, "");
+  }
+
+ private:
+  struct State;
+  void wait_for_first(const std::string& what);
+  void report_first(const std::string& what, const std::string& error);
+
+  LaunchEnvironment environment_;
+  at::Device device_;
+  bool nccl_ = false;
+  int64_t num_threads_ = 1;
+  std::unique_ptr<State> state_;
+  std::unique_ptr<ProcessGroups> groups_;
+};
+
+}  // namespace megalith

@@ -1,0 +1,174 @@
+#include "megalith/training/metrics.hpp"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "megalith/core/atomic_file.hpp"
+#include "megalith/core/error.hpp"
+
+namespace megalith {
+namespace {
+
+/// NaN and infinity as the words JSON readers accept as strings; JSON has no number for them.
+nlohmann::json number(double value) {
+  if (std::isfinite(value)) return value;
+  return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+}
+
+std::string timestamp() {
+  const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(
+      std::chrono::system_clock::now());
+  const auto seconds = std::chrono::time_point_cast<std::chrono::seconds>(now);
+  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:06d}",
+                     fmt::localtime(std::chrono::system_clock::to_time_t(seconds)),
+                     (now - seconds).count());
+}
+
+/// Drops the lines of iterations after `last` (a resumed run writes them again) and a torn last line.
+void truncate_metrics(const std::string& path, int64_t last) {
+  std::ifstream in(path);
+  if (!in) return;
+  std::string kept, line;
+  while (std::getline(in, line)) {
+    const auto object = nlohmann::json::parse(line, nullptr, false);
+    if (object.is_discarded() || !object.is_object()) continue;
+    if (object.value("iteration", int64_t{0}) <= last) kept += line + "\n";
+  }
+  in.close();
+  AtomicFile file(path);
+  file.write(kept);
+  file.commit();
+}
+
+}  // namespace
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<int64_t>(std::max(0.0, std::round(seconds)));
+  if (whole >= 3600) return fmt::format("{}h {:02d}m", whole / 3600, whole / 60 % 60);
+  if (whole >= 60) return fmt::format("{}m {:02d}s", whole / 60, whole % 60);
+  return fmt::format("{}s", whole);
+}
+
+Metrics::Metrics(const MetricsOptions& options) : options_(options) {
+  if (options_.silent) return;
+  terminal_ = ::isatty(STDOUT_FILENO) == 1;
+  if (options_.file.empty()) return;
+  truncate_metrics(options_.file, options_.keep_up_to);
+  file_ = std::fopen(options_.file.c_str(), "a");
+  if (file_ == nullptr) {
+    throw UsageError("--metrics-file: {}", system_error_text(options_.file, "write"));
+  }
+}
+
+Metrics::~Metrics() {
+  if (progress_shown_) fmt::print("\n");
+  if (file_ != nullptr) std::fclose(file_);
+}
+
+void Metrics::say(const std::string& line) {
+  if (options_.silent) return;
+  clear_progress();
+  fmt::print("{}\n", line);
+  std::fflush(stdout);
+}
+
+void Metrics::write_json(const std::string& line) {
+  if (file_ == nullptr) return;
+  fmt::print(file_, "{}\n", line);
+  std::fflush(file_);
+}
+
+void Metrics::record(const IterationRecord& record) {
+  if (options_.silent) return;
+  seconds_ += record.seconds;
+  flops_ += record.model_flops;
+  ++steps_;
+  skipped_ += record.skipped ? 1 : 0;
+  nan_ += record.nan ? 1 : 0;
+  if (!record.skipped || record.nan) {
+    loss_ += record.loss;
+    ++loss_steps_;
+  }
+  smoothed_seconds_ = smoothed_seconds_ == 0 ? record.seconds
+                                             : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
+  nlohmann::ordered_json line;
+  line["iteration"] = record.iteration;
+  line["consumed_samples"] = record.consumed_samples;
+  line["lm_loss"] = number(record.loss);
+  line["learning_rate"] = record.learning_rate;
+  line["global_batch_size"] = record.global_batch;
+  line["loss_scale"] = record.loss_scale;
+  line["grad_norm"] = number(record.gradient_norm);
+  if (record.parameter_norm) line["params_norm"] = number(*record.parameter_norm);
+  line["skipped"] = record.skipped;
+  line["seconds"] = record.seconds;
+  line["tokens_per_second"] = static_cast<double>(record.tokens) / record.seconds;
+  line["model_flops_per_second"] = record.model_flops / record.seconds;
+  write_json(line.dump());
+  if (record.iteration % options_.log_interval == 0) log_line(record);
+  if (terminal_) progress_line(record);
+}
+
+void Metrics::log_line(const IterationRecord& record) {
+  std::string line = fmt::format(
+      " [{}] iteration {:8d}/{:8d} | consumed samples: {:12d} | elapsed time per iteration (ms): "
+      "{:.1f} |",
+      timestamp(), record.iteration, record.total_iterations, record.consumed_samples,
+      1e3 * seconds_ / static_cast<double>(steps_));
+  if (options_.log_throughput) {
+    line += fmt::format(" throughput per GPU (TFLOP/s/GPU): {:.1f} |",
+                        flops_ / seconds_ / 1e12 / static_cast<double>(options_.world_size));
+  }
+  line += fmt::format(" learning rate: {:.6E} | global batch size: {:5d} |", record.learning_rate,
+                      record.global_batch);
+  if (loss_steps_ > 0) {
+    line += fmt::format(" lm loss: {:.6E} |", loss_ / static_cast<double>(loss_steps_));
+  }
+  line += fmt::format(" loss scale: {:.1f} | grad norm: {:.3f} |", record.loss_scale,
+                      record.gradient_norm);
+  if (record.parameter_norm) line += fmt::format(" params norm: {:.3f} |", *record.parameter_norm);
+  line += fmt::format(" number of skipped iterations: {:3d} | number of nan iterations: {:3d} |",
+                      skipped_, nan_);
+  say(line);
+  seconds_ = loss_ = flops_ = 0;
+  steps_ = loss_steps_ = skipped_ = nan_ = 0;
+}
+
+void Metrics::progress_line(const IterationRecord& record) {
+  const double left =
+      smoothed_seconds_ * static_cast<double>(record.total_iterations - record.iteration);
+  fmt::print("\r\033[K{}/{} | loss {:.3f} | {:.0f} tokens/s | {} left", record.iteration,
+             record.total_iterations, record.loss,
+             static_cast<double>(record.tokens) / smoothed_seconds_, duration_text(left));
+  std::fflush(stdout);
+  progress_shown_ = true;
+}
+
+void Metrics::clear_progress() {
+  if (progress_shown_) fmt::print("\r\033[K");
+  progress_shown_ = false;
+}
+
+void Metrics::evaluation(const std::string& set, const std::string& where, int64_t iteration,
+                         double loss) {
+  if (options_.silent) return;
+  const double perplexity = std::exp(std::min(20.0, loss));
+  const std::string line = fmt::format(" {} loss at {} | lm loss value: {:.6E} | lm loss PPL: {:.6E} | ",
+                                       set, where, loss, perplexity);
+  const std::string rule(line.size() + 1, '-');
+  say(rule);
+  say(line);
+  say(rule);
+  nlohmann::ordered_json object;
+  object["iteration"] = iteration;
+  object[set + "_loss"] = number(loss);
+  object[set + "_perplexity"] = number(perplexity);
+  write_json(object.dump());
+}
+
+}  // namespace megalith

@@ -1,0 +1,71 @@
+// What a run says: log lines in upstream's format, a progress line on a terminal, metrics as JSON lines.
+//
+// Only watches: nothing here changes a result. Written by world rank 0; the other ranks hold a silent
+// one. Times are wall clock.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace megalith {
+
+/// One iteration as the trainer saw it.
+struct IterationRecord {
+  int64_t iteration = 0, total_iterations = 0;
+  int64_t consumed_samples = 0;
+  int64_t global_batch = 0;
+  double learning_rate = 0;
+  double loss = 0;  // mean over the global batch
+  double loss_scale = 1;
+  double gradient_norm = 0;
+  std::optional<double> parameter_norm;
+  bool skipped = false;
+  bool nan = false;
+  double seconds = 0;
+  int64_t tokens = 0;        // of the global batch
+  double model_flops = 0;    // of the whole step over all ranks
+};
+
+struct MetricsOptions {
+  bool silent = false;  // not world rank 0
+  int64_t world_size = 1;
+  int64_t log_interval = 100;
+  bool log_throughput = false;
+  std::string file;          // empty: none
+  int64_t keep_up_to = 0;    // lines of later iterations in an existing file are dropped
+};
+
+class Metrics {
+ public:
+  /// Throws UsageError when the file cannot be written.
+  explicit Metrics(const MetricsOptions& options);
+  ~Metrics();
+
+  void say(const std::string& line);
+  void record(const IterationRecord& record);
+  /// `set` is "validation" or "test"; `where` completes "at ...".
+  void evaluation(const std::string& set, const std::string& where, int64_t iteration, double loss);
+
+ private:
+  void log_line(const IterationRecord& record);
+  void progress_line(const IterationRecord& record);
+  void clear_progress();
+  void write_json(const std::string& line);
+
+  MetricsOptions options_;
+  FILE* file_ = nullptr;
+  bool terminal_ = false, progress_shown_ = false;
+  // sums since the last log line
+  double seconds_ = 0, loss_ = 0, flops_ = 0;
+  int64_t steps_ = 0, loss_steps_ = 0, skipped_ = 0, nan_ = 0;
+  double smoothed_seconds_ = 0;
+};
+
+/// "1h 02m", "3m 05s", "12s"
+std::string duration_text(double seconds);
+
+}  // namespace megalith

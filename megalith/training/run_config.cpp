@@ -1,0 +1,143 @@
+#include "megalith/training/run_config.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace megalith {
+
+FieldList TrainingConfig::fields() {
+  return {
+      {"seq-length", &seq_length, "Tokens of one sample.", at_least(1)},
+      {"train-iters", &train_iters, "Iterations of the whole run.", at_least(0)},
+      {"train-samples", &train_samples, "Samples of the whole run, instead of iterations.",
+       at_least(0)},
+      {"seed", &seed, "Seed of the initial weights, dropout and sample order.", at_least(0)},
+      {"exit-interval", &exit_interval, "Stop after an iteration that this divides.", at_least(1)},
+      {"exit-duration-in-mins", &exit_duration_minutes, "Stop after this many minutes.", above(0)},
+      {"skip-train", &skip_train, "Only evaluate."},
+      {"bf16", &bf16, "Compute in bf16; main parameters and gradients stay fp32."},
+      {"fp16", &fp16, "Compute in fp16 with loss scaling."},
+      {"recompute-granularity", choice(recompute_granularity, {"none", "full", "selective"}),
+       "What backward computes again instead of keeping: whole layers, or attention only."},
+      {"recompute-activations", &recompute_activations,
+       "Short for --recompute-granularity selective."},
+      {"recompute-method", choice(recompute_method, {"uniform", "block"}),
+       "Full recompute in chunks of layers, or of the first layers only."},
+      {"recompute-num-layers", &recompute_num_layers,
+       "Layers in a chunk (uniform), or layers recomputed (block).", at_least(1)},
+      {"ddp-bucket-size", &ddp_bucket_size,
+       "Elements of a gradient bucket; its sum over data ranks starts when it is full.", at_least(1),
+       "larger of 40,000,000 and 1,000,000 x data ranks"},
+  };
+}
+
+at::ScalarType TrainingConfig::compute_type() const {
+  return bf16 ? at::kBFloat16 : fp16 ? at::kHalf : at::kFloat;
+}
+
+RecomputePlan TrainingConfig::recompute_plan() const {
+  using Kind = RecomputePlan::Kind;
+  if (recompute_granularity == RecomputeGranularity::kFull) {
+    return {recompute_method == RecomputeMethod::kUniform ? Kind::kUniform : Kind::kBlock,
+            recompute_num_layers};
+  }
+  const bool selective =
+      recompute_activations || recompute_granularity == RecomputeGranularity::kSelective;
+  return {selective ? Kind::kSelective : Kind::kNone, 1};
+}
+
+FieldList LoggingConfig::fields() {
+  return {
+      {"eval-interval", &eval_interval, "Iterations between validations.", at_least(1)},
+      {"eval-iters", &eval_iters, "Batches of each validation and of the test; 0 switches both off.",
+       at_least(0)},
+      {"log-interval", &log_interval, "Iterations between log lines.", at_least(1)},
+      {"log-throughput", &log_throughput, "Model TFLOP/s of each rank in the log line."},
+      {"log-params-norm", &log_params_norm, "L2 norm of the parameters in the log line."},
+      {"metrics-file", &metrics_file, "One JSON object a line for each iteration.", std::nullopt,
+       "metrics.jsonl in --save"},
+      {"no-check-for-nan-in-loss-and-grad", &no_check_for_nan,
+       "Go on when the loss or a gradient is not finite."},
+  };
+}
+
+FieldList CheckpointConfig::fields() {
+  return {
+      {"save", &save, "Folder that checkpoints are written to."},
+      {"save-interval", &save_interval, "Iterations between checkpoints.", at_least(1)},
+      {"load", &load, "Folder of the checkpoint to go on from."},
+      {"load-if-exists", &load_if_exists, "Start anew when --load holds no checkpoint."},
+      {"ckpt-step", &ckpt_step, "Iteration to load.", at_least(0), "the latest"},
+      {"finetune", &finetune, "Take the weights only and start from iteration 0."},
+      {"no-load-optim", &no_load_optim, "Do not load the optimizer's state."},
+      {"no-save-optim", &no_save_optim, "Do not save the optimizer's state."},
+  };
+}
+
+std::vector<std::pair<std::string, FieldList>> RunConfig::sections() {
+  return {{"Model", model.fields()},
+          {"Tokenizer", tokenizer.fields()},
+          {"Data", data.fields()},
+          {"Training", training.fields()},
+          {"Batch size", batch.fields()},
+          {"Optimizer", optimizer.fields()},
+          {"Learning rate and weight decay", learning_rate.fields()},
+          {"Loss scale (fp16)", loss_scale.fields()},
+          {"Parallelism", distributed.fields()},
+          {"Validation and logging", logging.fields()},
+          {"Checkpoints", checkpoint.fields()}};
+}
+
+nlohmann::json RunConfig::to_json() {
+  nlohmann::json object;
+  for (const auto& [title, fields] : sections()) object[title] = fields_to_json(fields);
+  return object;
+}
+
+void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems& problems) {
+  if (training.seq_length <= 0) problems.add("--seq-length is missing");
+  if (model.max_position_embeddings == 0) model.max_position_embeddings = training.seq_length;
+  if (training.seq_length > model.max_position_embeddings) {
+    problems.add("--seq-length {} is longer than --max-position-embeddings {}; raise the positions",
+                 training.seq_length, model.max_position_embeddings);
+  }
+  const int64_t tensor = distributed.tensor_model_parallel_size;
+  model.check(tensor, problems);
+  check_tokenizer_config(tokenizer, problems);
+  data.check(problems);
+  distributed.check(environment, problems);
+  if (training.bf16 && training.fp16) problems.add("--bf16 and --fp16 exclude each other");
+  loss_scale.check(training.fp16, problems);
+  if (!training.train_iters && !training.train_samples) {
+    problems.add("--train-iters (or --train-samples) is missing");
+  }
+  if (training.train_iters && training.train_samples) {
+    problems.add("--train-iters and --train-samples exclude each other; give one");
+  }
+  if (training.recompute_activations &&
+      training.recompute_granularity == RecomputeGranularity::kFull) {
+    problems.add("--recompute-activations means selective; it contradicts --recompute-granularity full");
+  }
+  if (environment.world_size % tensor == 0) {
+    const int64_t data_size = environment.world_size / tensor;
+    batch.check(data_size, training.train_iters.has_value(), problems);
+    const TrainingLength length{training.train_iters, training.train_samples,
+                                batch.micro_batch_size ? batch.resolved_global_batch_size(data_size) : 1};
+    resolve_parameter_schedule(learning_rate, length, problems);
+  }
+  if (checkpoint.save_interval && !checkpoint.save) {
+    problems.add("--save-interval without --save; say where to save");
+  }
+  if (checkpoint.load_if_exists && !checkpoint.load) {
+    problems.add("--load-if-exists without --load; say where to load from");
+  }
+  if (checkpoint.ckpt_step && !checkpoint.load) {
+    problems.add("--ckpt-step without --load; say where to load from");
+  }
+}
+
+int64_t RunConfig::train_iterations(int64_t data_size) const {
+  if (training.train_iters) return *training.train_iters;
+  return BatchSizeSchedule(batch, data_size).num_iterations(*training.train_samples);
+}
+
+}  // namespace megalith

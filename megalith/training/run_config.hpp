@@ -1,0 +1,101 @@
+// Everything a training run is told, and every rule that ties the parts together.
+//
+// Each module's struct has its own field listing; this file joins them into the sections of --help, the
+// run file and the copy in a checkpoint, and holds the cross-checks, which are all made before any
+// device is touched and all reported at once.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "megalith/data/build_datasets.hpp"
+#include "megalith/data/data_config.hpp"
+#include "megalith/layers/model_config.hpp"
+#include "megalith/models/gpt.hpp"
+#include "megalith/optimizer/batch_size.hpp"
+#include "megalith/optimizer/learning_rate.hpp"
+#include "megalith/optimizer/loss_scaler.hpp"
+#include "megalith/optimizer/optimizer.hpp"
+#include "megalith/parallel/distributed.hpp"
+#include "megalith/tokenizer/tokenizer.hpp"
+
+namespace megalith {
+
+enum class RecomputeGranularity { kNone, kFull, kSelective };
+enum class RecomputeMethod { kUniform, kBlock };
+
+/// How long the run is and how its steps are made.
+struct TrainingConfig {
+  int64_t seq_length = 0;
+  std::optional<int64_t> train_iters, train_samples;
+  int64_t seed = 1234;
+  std::optional<int64_t> exit_interval;
+  std::optional<double> exit_duration_minutes;
+  bool skip_train = false;
+  bool bf16 = false;
+  bool fp16 = false;
+  RecomputeGranularity recompute_granularity = RecomputeGranularity::kNone;
+  bool recompute_activations = false;  // upstream's short-hand for selective
+  RecomputeMethod recompute_method = RecomputeMethod::kUniform;
+  int64_t recompute_num_layers = 1;
+  std::optional<int64_t> ddp_bucket_size;
+
+  FieldList fields();
+  at::ScalarType compute_type() const;
+  RecomputePlan recompute_plan() const;
+};
+
+/// Validation, log lines and metrics.
+struct LoggingConfig {
+  int64_t eval_interval = 1000;
+  int64_t eval_iters = 100;
+  int64_t log_interval = 100;
+  bool log_throughput = false;
+  bool log_params_norm = false;
+  std::optional<std::string> metrics_file;
+  bool no_check_for_nan = false;
+
+  FieldList fields();
+};
+
+struct CheckpointConfig {
+  std::optional<std::string> save, load;
+  std::optional<int64_t> save_interval, ckpt_step;
+  bool no_save_optim = false;
+  bool no_load_optim = false;
+  bool finetune = false;
+  bool load_if_exists = false;
+
+  FieldList fields();
+};
+
+struct RunConfig {
+  ModelConfig model;
+  TokenizerConfig tokenizer;
+  DataConfig data;
+  TrainingConfig training;
+  BatchSizeConfig batch;
+  OptimizerConfig optimizer;
+  LearningRateConfig learning_rate;
+  LossScaleConfig loss_scale;
+  DistributedConfig distributed;
+  LoggingConfig logging;
+  CheckpointConfig checkpoint;
+
+  /// Titled groups of flags, in the order of --help.
+  std::vector<std::pair<std::string, FieldList>> sections();
+  /// {section title: {flag: value}}, the resolved configuration.
+  nlohmann::json to_json();
+
+  /// Fills what is derived from other flags (positions from the sequence length, the vocabulary of mock
+  /// data), then checks every rule against `environment`. Touches no device and opens no data.
+  void resolve_and_check(const LaunchEnvironment& environment, Problems& problems);
+
+  /// Of the whole run; train-samples become iterations by the batch size schedule.
+  int64_t train_iterations(int64_t data_size) const;
+};
+
+}  // namespace megalith

@@ -1,0 +1,79 @@
+// The training loop: batch, forward and backward, clip, update; a line; then what only watches.
+//
+// Owns model, optimizer and loaders of one rank. Validation runs every eval-interval iterations, the test
+// at the end. Stops at the end, at exit-interval, after exit-duration, or when `stop_signal` is set on
+// any rank; all ranks stop after the same iteration, and save when a folder is given.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "megalith/optimizer/gradient_buffer.hpp"
+#include "megalith/training/metrics.hpp"
+#include "megalith/training/run_config.hpp"
+
+namespace megalith {
+
+class BatchLoader;
+
+/// What a resumed run must know beside tensors.
+struct TrainingProgress {
+  int64_t iteration = 0;
+  int64_t consumed_samples = 0;
+  int64_t consumed_valid_samples = 0;
+  int64_t schedule_samples = 0;  // samples of the steps that updated: where the learning rate stands
+  int64_t skipped_iterations = 0;
+};
+
+class Trainer {
+ public:
+  /// Builds model and optimizer, opens the data, loads the checkpoint. `config` is resolved and checked.
+  /// Communicates: world, every rank must construct.
+  Trainer(RunConfig config, Distributed& distributed, const std::atomic<int>& stop_signal);
+  ~Trainer();
+
+  /// Trains to the end (or a stop), evaluates, saves. Communicates: world.
+  void run();
+
+ private:
+  struct StepLoss;
+  void open_data();
+  void resume();
+  void save();
+  void announce();
+
+  bool train_step();  // true when the run should stop after this iteration
+  StepLoss forward_backward(int64_t num_micro_batches, double loss_scale);
+  double evaluate(BatchLoader& loader);
+  void validate();
+  void check_finite(const IterationRecord& record, const std::string& bad_parameter) const;
+  std::unique_ptr<BatchLoader> make_loader(Split split, int64_t consumed) const;
+
+  RunConfig config_;
+  Distributed& distributed_;
+  const ProcessGroups& groups_;
+  const std::atomic<int>& stop_signal_;
+  std::unique_ptr<Tokenizer> tokenizer_;
+  Datasets datasets_;
+  std::unique_ptr<GptModel> model_;
+  std::unique_ptr<GradientBuffer> gradients_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<ParameterSchedule> schedule_;
+  std::unique_ptr<BatchSizeSchedule> batch_schedule_;
+  LossScaler loss_scaler_;
+  RecomputePlan recompute_plan_;
+  std::unique_ptr<BatchLoader> train_loader_, valid_loader_;
+  std::unique_ptr<Metrics> metrics_;
+  TrainingProgress progress_;
+  int64_t total_iterations_ = 0;
+  int64_t last_saved_ = -1;
+  std::chrono::steady_clock::time_point started_;
+};
+
+/// Floating point operations of one step over `samples` sequences, forward and backward, attention not
+/// halved and recompute not counted: Korthikanti et al. (2022), equation 7, for the widths given. For
+/// four-fold MLPs it is 72·B·L·s·h²·(1 + s/6h + V/12hL).
+double model_flops(const ModelConfig& config, int64_t samples, int64_t seq_length, int64_t padded_vocab);
+
+}  // namespace megalith
