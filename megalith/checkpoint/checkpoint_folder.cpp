@@ -1,0 +1,136 @@
+#include "megalith/checkpoint/checkpoint_folder.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+
+#include "megalith/checkpoint/manifest.hpp"
+#include "megalith/core/atomic_file.hpp"
+#include "megalith/core/error.hpp"
+
+namespace megalith {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kTracker = "latest_checkpointed_iteration.txt";
+
+std::optional<int64_t> parse_iteration(std::string_view text) {
+  while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\r')) {
+    text.remove_suffix(1);
+  }
+  int64_t iteration = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), iteration);
+  if (error != std::errc() || end != text.data() + text.size() || iteration < 0) return {};
+  return iteration;
+}
+
+std::vector<std::string> folder_names(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    std::error_code ignored;
+    if (it->is_directory(ignored)) names.push_back(it->path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+bool has_manifest(const fs::path& folder) { return fs::exists(folder / kManifestName); }
+
+/// Why a folder without a manifest cannot be read.
+std::string describe_foreign(const fs::path& folder) {
+  if (!fs::exists(folder)) return "does not exist";
+  if (!fs::is_directory(folder)) return "is not a folder";
+  for (const auto& name : folder_names(folder)) {
+    if (name.starts_with("mp_rank_")) {
+      return "is a checkpoint of Megatron-LM in Python's pickle format, which is not read here";
+    }
+  }
+  if (fs::exists(folder / "metadata.json") || fs::exists(folder / ".metadata")) {
+    return "is a torch_dist checkpoint of Megatron-LM, which is not read here";
+  }
+  return fmt::format("has no {}, so it is no complete megalith checkpoint", kManifestName);
+}
+
+std::string list_iterations(const std::string& folder) {
+  const auto iterations = complete_iterations(folder);
+  if (iterations.empty()) return "no complete checkpoint is there";
+  return fmt::format("complete are {}", fmt::join(iterations, ", "));
+}
+
+}  // namespace
+
+std::string iteration_name(int64_t iteration) { return fmt::format("iter_{:07d}", iteration); }
+
+std::optional<int64_t> latest_iteration(const std::string& folder) {
+  const fs::path path = fs::path(folder) / kTracker;
+  if (!fs::exists(path)) return std::nullopt;
+  const std::string text = read_text_file(path.string());
+  const auto iteration = parse_iteration(text);
+  if (!iteration) {
+    throw UsageError("{}: says '{}', expected the number of an iteration; {}", path.string(),
+                     text.substr(0, 40), list_iterations(folder));
+  }
+  return iteration;
+}
+
+void write_latest_iteration(const std::string& folder, int64_t iteration) {
+  AtomicFile file((fs::path(folder) / kTracker).string());
+  file.write(std::to_string(iteration));
+  file.commit();
+}
+
+std::vector<int64_t> complete_iterations(const std::string& folder) {
+  std::vector<int64_t> iterations;
+  for (const auto& name : folder_names(folder)) {
+    if (!name.starts_with("iter_") || !has_manifest(fs::path(folder) / name)) continue;
+    const auto iteration = parse_iteration(std::string_view(name).substr(5));
+    if (iteration && iteration_name(*iteration) == name) iterations.push_back(*iteration);
+  }
+  std::sort(iterations.begin(), iterations.end());
+  return iterations;
+}
+
+std::vector<std::string> unfinished_saves(const std::string& folder) {
+  auto names = folder_names(folder);
+  std::erase_if(names, [](const std::string& name) {
+    return !name.starts_with("iter_") || name.find(".tmp-") == std::string::npos;
+  });
+  return names;
+}
+
+void remove_unfinished_saves(const std::string& folder) {
+  for (const auto& name : unfinished_saves(folder)) {
+    std::error_code error;
+    const fs::path target = fs::path(folder) / name.substr(0, name.find(".tmp-"));
+    if (name.ends_with(kReplacedSuffix) && !fs::exists(target)) {
+      fs::rename(fs::path(folder) / name, target);
+      continue;
+    }
+    fs::remove_all(fs::path(folder) / name, error);
+    if (error) throw RunError("{}/{}: cannot delete: {}", folder, name, error.message());
+  }
+}
+
+std::string find_checkpoint(const std::string& folder, std::optional<int64_t> iteration) {
+  if (has_manifest(folder)) return folder;
+  if (!fs::is_directory(folder)) throw UsageError("{}: {}", folder, describe_foreign(folder));
+  const bool named = iteration.has_value();
+  if (!named) iteration = latest_iteration(folder);
+  if (!iteration) {
+    const auto hint = complete_iterations(folder).empty()
+                          ? std::string("check the path")
+                          : list_iterations(folder) + "; name one with --ckpt-step";
+    throw UsageError("{}: holds no checkpoint: there is no {} in it; {}", folder, kTracker, hint);
+  }
+  const fs::path path = fs::path(folder) / iteration_name(*iteration);
+  if (!has_manifest(path)) {
+    throw UsageError("{}{}: {}; {}", path.string(),
+                     named ? "" : fmt::format(" (named in {})", kTracker), describe_foreign(path),
+                     list_iterations(folder));
+  }
+  return path.string();
+}
+
+}  // namespace megalith

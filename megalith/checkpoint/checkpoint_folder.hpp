@@ -1,0 +1,43 @@
+// The names inside a save folder, and which checkpoint a folder stands for.
+//
+// SAVE/latest_checkpointed_iteration.txt and SAVE/iter_0000100/ as upstream; a checkpoint being
+// written lies in SAVE/iter_0000100.tmp-TOKEN/ until it is complete. Knows nothing of what is
+// inside a checkpoint: manifest.hpp.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace megalith {
+
+/// "iter_0000100".
+std::string iteration_name(int64_t iteration);
+
+/// What latest_checkpointed_iteration.txt says, or nothing when there is no such file. Throws
+/// UsageError when it says no iteration.
+std::optional<int64_t> latest_iteration(const std::string& folder);
+
+/// Replaces latest_checkpointed_iteration.txt, whole or not at all.
+void write_latest_iteration(const std::string& folder, int64_t iteration);
+
+/// The complete checkpoints of a save folder, ascending.
+std::vector<int64_t> complete_iterations(const std::string& folder);
+
+/// Folders that a save left behind when it was killed; names, sorted.
+std::vector<std::string> unfinished_saves(const std::string& folder);
+
+/// A checkpoint set aside for the moment in which another takes its name.
+constexpr const char* kReplacedSuffix = "-replaced";
+
+/// Deletes unfinished_saves(), and gives a checkpoint that was set aside its name back if the save
+/// that did so was killed before it gave the name to the new one. Only for who knows that no other
+/// run is saving there.
+void remove_unfinished_saves(const std::string& folder);
+
+/// The folder with the manifest: `folder` itself when it is one checkpoint, else the named
+/// iteration of a save folder, else the latest. Throws UsageError saying what is there instead.
+std::string find_checkpoint(const std::string& folder, std::optional<int64_t> iteration);
+
+}  // namespace megalith
