@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <functional>
 #include <limits>
 #include <queue>
-#include <tuple>
+
+#include "megalith/core/error.hpp"
 
 namespace megalith {
 namespace {
@@ -13,9 +15,17 @@ namespace {
 constexpr uint32_t kNoRank = std::numeric_limits<uint32_t>::max();
 constexpr uint64_t kEmpty = std::numeric_limits<uint64_t>::max();
 constexpr size_t kShortPiece = 48;
+constexpr int kPlaceBits = 40;  // a terabyte of text in one piece
+constexpr uint64_t kPlaceMask = (uint64_t{1} << kPlaceBits) - 1;
+constexpr size_t kMostMerges = size_t{1} << (64 - kPlaceBits);
 
 uint64_t pair_key(int32_t left, int32_t right) {
   return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
+}
+
+/// What the heap of apply_long sorts by: the rank, then the place.
+uint64_t candidate(uint32_t rank, size_t place) {
+  return static_cast<uint64_t>(rank) << kPlaceBits | place;
 }
 
 uint64_t spread(uint64_t key) { return key * 0x9E3779B97F4A7C15ULL; }  // 2^64 / golden ratio
@@ -23,6 +33,7 @@ uint64_t spread(uint64_t key) { return key * 0x9E3779B97F4A7C15ULL; }  // 2^64 /
 }  // namespace
 
 BytePairMerges::BytePairMerges(const std::vector<BytePairMerge>& merges) {
+  if (merges.size() > kMostMerges) throw UsageError("{} merges are too many", merges.size());
   const size_t num_slots = std::bit_ceil(std::max<size_t>(2 * merges.size(), 16));
   slots_.assign(num_slots, {kEmpty, kNoRank, 0});
   shift_ = 64 - std::countr_zero(num_slots);
@@ -78,22 +89,22 @@ void BytePairMerges::apply_short(std::vector<int32_t>& ids, size_t from) const {
 void BytePairMerges::apply_long(std::vector<int32_t>& ids, size_t from) const {
   // Elements keep their place; `next` and `previous` skip the swallowed ones. A candidate in the
   // heap is stale when its left element is gone or its pair has another rank by now.
-  using Candidate = std::tuple<uint32_t, size_t>;  // rank, then place: leftmost first
   const size_t size = ids.size() - from;
   constexpr int32_t kGone = -1;
   int32_t* id = ids.data() + from;
   std::vector<size_t> next(size), previous(size);
-  std::vector<Candidate> first;
+  std::vector<uint64_t> first;
   for (size_t i = 0; i < size; ++i) {
     next[i] = i + 1;
     previous[i] = i - 1;  // wraps at 0, tested before use
     const uint32_t pair_rank = i + 1 < size ? rank(id[i], id[i + 1]) : kNoRank;
-    if (pair_rank != kNoRank) first.emplace_back(pair_rank, i);
+    if (pair_rank != kNoRank) first.push_back(candidate(pair_rank, i));
   }
-  std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> heap(std::greater<>(),
-                                                                              std::move(first));
+  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> heap(std::greater<>(),
+                                                                            std::move(first));
   while (!heap.empty()) {
-    const auto [pair_rank, left] = heap.top();
+    const auto pair_rank = static_cast<uint32_t>(heap.top() >> kPlaceBits);
+    const size_t left = heap.top() & kPlaceMask;
     heap.pop();
     const size_t right = next[left];
     if (id[left] == kGone || right == size) continue;
@@ -105,7 +116,7 @@ void BytePairMerges::apply_long(std::vector<int32_t>& ids, size_t from) const {
     if (next[left] < size) previous[next[left]] = left;
     const auto push = [&](size_t a, size_t b) {
       const uint32_t new_rank = rank(id[a], id[b]);
-      if (new_rank != kNoRank) heap.emplace(new_rank, a);
+      if (new_rank != kNoRank) heap.push(candidate(new_rank, a));
     };
     if (left > 0) push(previous[left], left);
     if (next[left] < size) push(left, next[left]);

@@ -15,7 +15,7 @@ struct TokenizeOptions {
   bool lines = false;
   bool decode = false;
   IdFormat ids = IdFormat::kAuto;
-  std::optional<std::string> output;
+  std::optional<std::string> output = std::nullopt;
 
   FieldList fields();
 };

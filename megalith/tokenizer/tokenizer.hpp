@@ -58,10 +58,10 @@ class Tokenizer {
 };
 
 struct TokenizerConfig {
-  std::optional<std::string> tokenizer_type;
-  std::optional<std::string> vocab_file;
-  std::optional<std::string> merge_file;
-  std::optional<int64_t> vocab_size;
+  std::optional<std::string> tokenizer_type = std::nullopt;
+  std::optional<std::string> vocab_file = std::nullopt;
+  std::optional<std::string> merge_file = std::nullopt;
+  std::optional<int64_t> vocab_size = std::nullopt;
 
   FieldList fields();
 };
