@@ -245,9 +245,16 @@ at::Tensor Checkpoint::read_rows(const std::string& name, int64_t first_row,
   return rows;
 }
 
-void Checkpoint::verify_all() const {
+void Checkpoint::check_files() const {
   const auto num_files = static_cast<int64_t>(state_->manifest.files.size());
   for (int64_t index = 0; index < num_files; ++index) state_->file(index);
+  for (const auto& tensor : state_->manifest.tensors) {
+    for (const auto& slice : tensor.slices) state_->entry(tensor, slice);
+  }
+}
+
+void Checkpoint::verify_all() const {
+  check_files();
   for (const auto& tensor : state_->manifest.tensors) {
     for (const auto& slice : tensor.slices) state_->verify_slice(tensor, slice);
   }

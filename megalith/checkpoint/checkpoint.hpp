@@ -4,7 +4,6 @@
 // data sizes at load are the normal case. Safetensors and JSON only, nothing executable. Knows
 // names, boxes and bytes; what a model or an optimizer consists of, its caller says. Promises: a
 // checkpoint is there whole or not at all, nothing is loaded in part, bits come back unchanged.
-// docs: design "A checkpoint is a folder of global tensors".
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -70,7 +69,9 @@ class Checkpoint {
   at::Tensor read_global(const std::string& name) const;
   at::Tensor read_rows(const std::string& name, int64_t first_row, int64_t num_rows) const;
 
-  /// Checks every byte of every file, and that no file is missing. Throws UsageError.
+  /// Opens every file: none is missing, truncated or foreign. Throws UsageError.
+  void check_files() const;
+  /// check_files(), and the checksum of every stored byte.
   void verify_all() const;
 
  private:

@@ -1,0 +1,40 @@
+#include "megalith/checkpoint/model_io.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "megalith/checkpoint/manifest.hpp"
+
+namespace megalith {
+
+ModelConfig model_config_from(const Checkpoint& checkpoint) {
+  const auto& meta = checkpoint.meta();
+  const auto stored = meta.find("model");
+  if (stored == meta.end() || !stored->is_object()) {
+    throw UsageError("{}: does not say what model it holds; give a folder that megalith saved",
+                     checkpoint.folder());
+  }
+  ModelConfig config;
+  fields_from_json(config.shape_fields(), *stored, checkpoint.folder());
+  return config;
+}
+
+at::ScalarType weights_dtype(const Checkpoint& checkpoint) {
+  for (const auto& tensor : checkpoint.manifest().tensors) {
+    if (tensor.kind == "model") return tensor.dtype;
+  }
+  throw UsageError("{}: holds no weights; give a checkpoint of a model", checkpoint.folder());
+}
+
+std::vector<CheckpointTensor> weights_of(const GptModel& model) {
+  std::vector<CheckpointTensor> tensors;
+  for (const auto& parameter : model.parameters()) {
+    tensors.push_back({"", parameter.value.detach(), parameter.shard});
+  }
+  return tensors;
+}
+
+void load_weights(const Checkpoint& checkpoint, GptModel& model) {
+  checkpoint.read(weights_of(model), Checkpoint::DtypeMismatch::kConvert);
+}
+
+}  // namespace megalith
