@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include "megalith/core/error.hpp"
 
@@ -52,19 +53,30 @@ void AtomicFile::finish() {
   if (fd_ < 0) return;
   flush();
   if (::fsync(fd_) != 0) throw RunError(system_error_text(temporary_, "sync to disk"));
-  if (::close(fd_) != 0) {
-    fd_ = -1;
-    throw RunError(system_error_text(temporary_, "close"));
-  }
-  fd_ = -1;
+  close();
 }
 
-void AtomicFile::commit() {
-  finish();
+void AtomicFile::close() {
+  const int fd = std::exchange(fd_, -1);
+  if (::close(fd) != 0) throw RunError(system_error_text(temporary_, "close"));
+}
+
+void AtomicFile::rename() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) {
     throw RunError(system_error_text(path_, "rename into place"));
   }
   committed_ = true;
+}
+
+void AtomicFile::publish() {
+  flush();
+  close();
+  rename();
+}
+
+void AtomicFile::commit() {
+  finish();
+  rename();
   const auto folder = std::filesystem::path(path_).parent_path();
   sync_folder(folder.empty() ? "." : folder.string());
 }

@@ -28,9 +28,14 @@ class AtomicFile {
   void finish();
   /// finish(), then renames to the final name and syncs the folder.
   void commit();
+  /// As commit() without waiting for the disk: for files whose bytes are checked when they are
+  /// read.
+  void publish();
 
  private:
   void flush();
+  void close();
+  void rename();
   std::string path_, temporary_;
   std::string buffer_;
   int fd_ = -1;

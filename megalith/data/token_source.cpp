@@ -1,0 +1,73 @@
+#include "megalith/data/token_source.hpp"
+
+#include <vector>
+
+#include "megalith/core/error.hpp"
+#include "megalith/data/indexed_dataset.hpp"
+#include "megalith/data/numpy_random.hpp"
+
+namespace megalith {
+namespace {
+
+class IndexedTokens final : public TokenSource {
+ public:
+  explicit IndexedTokens(const std::string& prefix) : dataset_(prefix) {}
+  const std::string& name() const override { return dataset_.prefix(); }
+  std::span<const int32_t> sequence_lengths() const override { return dataset_.sequence_lengths(); }
+  void read(int64_t sequence, int64_t offset, std::span<int64_t> out) const override {
+    dataset_.read(sequence, offset, out);
+  }
+  std::string place(int64_t sequence, int64_t offset) const override {
+    const int64_t document = dataset_.document_of_sequence(sequence);
+    const bool first = dataset_.document_array()[document] == sequence;
+    return fmt::format("{}: document {}, {}token {}", name(), document,
+                       first ? "" : fmt::format("sequence {}, ", sequence), offset);
+  }
+
+ private:
+  IndexedDataset dataset_;
+};
+
+class MockTokens final : public TokenSource {
+ public:
+  MockTokens(int64_t vocab_size, int64_t eod) : vocab_size_(vocab_size), eod_(eod) {
+    constexpr int64_t kDocuments = 100'000;
+    constexpr int64_t kLongest = 4095;
+    RandomState random(0);
+    lengths_.reserve(kDocuments);
+    for (int64_t i = 0; i < kDocuments; ++i) {
+      lengths_.push_back(static_cast<int32_t>(random.randint(1, kLongest + 1)));
+    }
+  }
+  const std::string& name() const override { return name_; }
+  std::span<const int32_t> sequence_lengths() const override { return lengths_; }
+  void read(int64_t sequence, int64_t offset, std::span<int64_t> out) const override {
+    const int64_t last = lengths_.at(static_cast<size_t>(sequence)) - 1;
+    for (int64_t& id : out) {
+      id = offset == last ? eod_ : (offset + 1) % vocab_size_;
+      ++offset;
+    }
+  }
+  std::string place(int64_t sequence, int64_t offset) const override {
+    return fmt::format("{}: document {}, token {}", name_, sequence, offset);
+  }
+
+ private:
+  std::string name_ = "mock data";
+  int64_t vocab_size_, eod_;
+  std::vector<int32_t> lengths_;
+};
+
+}  // namespace
+
+std::shared_ptr<const TokenSource> open_indexed_tokens(const std::string& prefix) {
+  return std::make_shared<IndexedTokens>(prefix);
+}
+
+std::shared_ptr<const TokenSource> make_mock_tokens(int64_t vocab_size,
+                                                    std::optional<int64_t> eod) {
+  if (vocab_size < 1) throw UsageError("--mock-data needs the size of the vocabulary");
+  return std::make_shared<MockTokens>(vocab_size, eod.value_or(vocab_size - 1));
+}
+
+}  // namespace megalith

@@ -1,0 +1,93 @@
+// Reading the golden files in tests/golden/upstream, whose README tells their fields.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "megalith/core/atomic_file.hpp"
+#include "megalith/core/digest.hpp"
+#include "megalith/data/numpy_file.hpp"
+#include "megalith/data/split.hpp"
+
+namespace megalith::testing {
+
+using Json = nlohmann::ordered_json;
+
+inline std::string golden_path(const std::string& name) {
+  return std::string(MEGALITH_SOURCE_DIR) + "/tests/golden/upstream/" + name;
+}
+
+inline Json golden(const std::string& file) {
+  return Json::parse(read_text_file(golden_path(file)));
+}
+
+/// Type, shape and SHA-256 of the numbers; the JSON holds the numbers themselves for small arrays,
+/// of which the hash says the same.
+inline void expect_array(const IntegerArray& array, const Json& expected) {
+  EXPECT_EQ(numpy_type_name(array.type()), expected.at("dtype").get<std::string>());
+  EXPECT_EQ(array.shape(), expected.at("shape").get<std::vector<int64_t>>());
+  EXPECT_EQ(sha256_hex(array.bytes()), expected.at("sha256"));
+}
+
+/// The number rule of the golden files.
+inline std::vector<int32_t> lcg_numbers(const Json& rule) {
+  uint64_t x = rule.at("state").get<uint64_t>();
+  const int64_t low = rule.at("low"), high = rule.at("high");
+  std::vector<int32_t> numbers;
+  for (int64_t i = 0; i < rule.at("count").get<int64_t>(); ++i) {
+    x = (x * 1664525 + 1013904223) % (uint64_t{1} << 32);
+    numbers.push_back(static_cast<int32_t>(low + static_cast<int64_t>(x >> 8) % (high - low + 1)));
+  }
+  return numbers;
+}
+
+inline std::optional<int64_t> optional_integer(const Json& value) {
+  if (value.is_null()) return std::nullopt;
+  return value.get<int64_t>();
+}
+
+inline Split split_named(const std::string& name) {
+  for (const Split split : kSplits) {
+    if (name == split_name(split)) return split;
+  }
+  throw std::invalid_argument(name);
+}
+
+/// The folder of large data beside the repository, or nothing.
+inline std::optional<std::string> large_data() {
+  const char* named = std::getenv("MEGALITH_TEST_DATA");
+  const std::string folder = named ? named : std::string(MEGALITH_SOURCE_DIR) + "/../shared/data";
+  if (!std::filesystem::is_directory(folder)) return std::nullopt;
+  return folder;
+}
+
+/// A folder of the test's own, removed at its end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    // In memory where there is such a place: writers wait for the disk otherwise.
+    const std::filesystem::path memory = "/dev/shm";
+    const bool usable = ::access(memory.c_str(), W_OK) == 0;
+    const auto parent = usable ? memory : std::filesystem::temp_directory_path();
+    std::string pattern = (parent / "megalith.XXXXXX").string();
+    if (!mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp");
+    path_ = pattern;
+  }
+  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::string path(const std::string& name) const { return (path_ / name).string(); }
+  const std::filesystem::path& folder() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace megalith::testing
