@@ -40,12 +40,12 @@ std::string rate_text(const PreprocessProgress& progress) {
                      static_cast<double>(progress.text_bytes) / kMegabyte / seconds);
 }
 
+/// ", 40%, 12 s left", or nothing when the size of the input is not known.
 std::string left_text(const PreprocessProgress& progress) {
-  if (progress.input_bytes <= 0) return "";
+  if (progress.input_bytes <= 0 || progress.input_bytes > progress.input_bytes_total) return "";
   const double done =
-      static_cast<double>(progress.input_bytes) /
-      static_cast<double>(std::max(progress.input_bytes_total, progress.input_bytes));
-  return fmt::format("{:.0f}%, {} left", 100 * done,
+      static_cast<double>(progress.input_bytes) / static_cast<double>(progress.input_bytes_total);
+  return fmt::format(", {:.0f}%, {} left", 100 * done,
                      duration_text(progress.seconds * (1 - done) / done));
 }
 
@@ -73,7 +73,7 @@ PreprocessProgress run_with_progress(const PreprocessConfig& config, const Token
   hooks.on_document = [&](const PreprocessProgress& progress) {
     const bool log_now = !line.on_terminal() && progress.documents % config.log_interval == 0;
     if (!log_now && !line.due()) return;
-    const std::string text = fmt::format("processed {} documents ({}), {}", progress.documents,
+    const std::string text = fmt::format("processed {} documents ({}){}", progress.documents,
                                          rate_text(progress), left_text(progress));
     if (log_now) {
       line.print(text);

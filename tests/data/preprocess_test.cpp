@@ -292,8 +292,8 @@ int open_pipe_to_reader(const std::string& path) {
 
 /// Writes lines into the pipe until its reader is gone or `seconds` are over.
 bool feed(int pipe, double seconds) {
-  std::string lines;
-  for (int i = 0; i < 1000; ++i) lines += "{\"text\": \"1 2 3\"}\n";
+  std::string lines;  // few enough that the pipe takes all or none
+  for (int i = 0; i < 200; ++i) lines += "{\"text\": \"1 2 3\"}\n";
   const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   while (std::chrono::steady_clock::now() < end) {
     if (::write(pipe, lines.data(), lines.size()) >= 0) continue;
