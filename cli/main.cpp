@@ -77,7 +77,9 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "megalith: {}\n", error.what());
     return 2;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "megalith: {}\n", error.what());
+    // LibTorch's messages end in a stack trace, which says nothing to a user.
+    const std::string text = error.what();
+    fmt::print(stderr, "megalith: {}\n", text.substr(0, text.find("\nException raised from")));
     return 1;
   }
 }

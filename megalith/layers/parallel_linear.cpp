@@ -21,12 +21,13 @@ struct GroupHolder : torch::CustomClassHolder {
 
 struct ColumnParallel : Function<ColumnParallel> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input,
-                            const at::Tensor& weight, const at::Tensor& bias, const Group& tensor) {
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                            const Group& tensor) {
     context->save_for_backward({input, weight});
-    context->saved_data["has_bias"] = bias.defined();
+    context->saved_data["has_bias"] = bias.has_value();
     context->saved_data["group"] =
         c10::IValue::make_capsule(c10::make_intrusive<GroupHolder>(tensor));
-    return ops::linear(input, weight, bias);
+    return ops::linear(input, weight, bias.value_or(at::Tensor()));
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
@@ -51,13 +52,14 @@ struct ColumnParallel : Function<ColumnParallel> {
 
 struct RowParallel : Function<RowParallel> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input,
-                            const at::Tensor& weight, const at::Tensor& bias, const Group& tensor) {
+                            const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                            const Group& tensor) {
     context->save_for_backward({input, weight});
-    context->saved_data["has_bias"] = bias.defined();
-    if (tensor.size() == 1) return ops::linear(input, weight, bias);
+    context->saved_data["has_bias"] = bias.has_value();
+    if (tensor.size() == 1) return ops::linear(input, weight, bias.value_or(at::Tensor()));
     at::Tensor output = ops::linear(input, weight, {});
     all_reduce(output, tensor);
-    return bias.defined() ? output.add_(bias) : output;
+    return bias ? output.add_(*bias) : output;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
@@ -76,16 +78,21 @@ struct RowParallel : Function<RowParallel> {
   }
 };
 
+/// Autograd takes a missing tensor as an empty optional only.
+std::optional<at::Tensor> if_defined(const at::Tensor& tensor) {
+  return tensor.defined() ? std::make_optional(tensor) : std::nullopt;
+}
+
 }  // namespace
 
 at::Tensor column_parallel_linear(const at::Tensor& input, const at::Tensor& weight,
                                   const at::Tensor& bias, const Group& tensor) {
-  return ColumnParallel::apply(input, weight, bias, tensor);
+  return ColumnParallel::apply(input, weight, if_defined(bias), tensor);
 }
 
 at::Tensor row_parallel_linear(const at::Tensor& input, const at::Tensor& weight,
                                const at::Tensor& bias, const Group& tensor) {
-  return RowParallel::apply(input, weight, bias, tensor);
+  return RowParallel::apply(input, weight, if_defined(bias), tensor);
 }
 
 ColumnParallelLinear::ColumnParallelLinear(const ParameterBuilder& parameters,

@@ -1,10 +1,10 @@
 #include "megalith/training/metrics.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <cmath>
+#include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -21,12 +21,14 @@ nlohmann::json number(double value) {
 }
 
 std::string timestamp() {
-  const auto now = std::chrono::time_point_cast<std::chrono::microseconds>(
-      std::chrono::system_clock::now());
-  const auto seconds = std::chrono::time_point_cast<std::chrono::seconds>(now);
-  return fmt::format("{:%Y-%m-%d %H:%M:%S}.{:06d}",
-                     fmt::localtime(std::chrono::system_clock::to_time_t(seconds)),
-                     (now - seconds).count());
+  const auto now = std::chrono::system_clock::now();
+  const auto seconds = std::chrono::floor<std::chrono::seconds>(now);
+  const std::time_t time = std::chrono::system_clock::to_time_t(seconds);
+  std::tm parts{};
+  ::localtime_r(&time, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &parts);
+  return fmt::format("{}.{:06d}", text, (now - seconds) / std::chrono::microseconds(1));
 }
 
 /// Drops the lines of iterations after `last` (a resumed run writes them again) and a torn last line.

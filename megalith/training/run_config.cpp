@@ -135,6 +135,21 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
   }
 }
 
+PlanRequest RunConfig::plan_request(int64_t world_size) const {
+  PlanRequest request{.model = model};
+  request.layout.tensor = distributed.tensor_model_parallel_size;
+  request.layout.data = world_size / request.layout.tensor;
+  request.micro_batch_size = *batch.micro_batch_size;
+  request.seq_length = training.seq_length;
+  request.global_batch_size = batch.resolved_global_batch_size(request.layout.data);
+  request.compute_bytes = training.bf16 || training.fp16 ? 2 : 4;
+  request.moments = optimizer.kind == OptimizerKind::kAdam ? 2 : 1;
+  const RecomputePlan plan = training.recompute_plan();
+  request.recompute = static_cast<PlanRequest::Recompute>(plan.kind);
+  request.recompute_layers = plan.num_layers;
+  return request;
+}
+
 int64_t RunConfig::train_iterations(int64_t data_size) const {
   if (training.train_iters) return *training.train_iters;
   return BatchSizeSchedule(batch, data_size).num_iterations(*training.train_samples);

@@ -20,6 +20,7 @@
 #include "megalith/optimizer/loss_scaler.hpp"
 #include "megalith/optimizer/optimizer.hpp"
 #include "megalith/parallel/distributed.hpp"
+#include "megalith/planner/plan.hpp"
 #include "megalith/tokenizer/tokenizer.hpp"
 
 namespace megalith {
@@ -94,6 +95,8 @@ struct RunConfig {
   /// data), then checks every rule against `environment`. Touches no device and opens no data.
   void resolve_and_check(const LaunchEnvironment& environment, Problems& problems);
 
+  /// The same for the planner; the vocabulary size must be known.
+  PlanRequest plan_request(int64_t world_size) const;
   /// Of the whole run; train-samples become iterations by the batch size schedule.
   int64_t train_iterations(int64_t data_size) const;
 };

@@ -36,7 +36,7 @@ double model_flops(const ModelConfig& config, int64_t samples, int64_t seq_lengt
   return 6.0 * tokens * all;  // 2 a multiply-add, three times: forward, input and weight gradients
 }
 
-Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<int>& stop_signal)
+Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<bool>& stop_signal)
     : config_(std::move(config)),
       distributed_(distributed),
       groups_(distributed.groups()),
@@ -233,7 +233,7 @@ bool Trainer::train_step() {
 
   const std::chrono::duration<double> running = std::chrono::steady_clock::now() - started_;
   const auto& limit = config_.training.exit_duration_minutes;
-  const bool my_stop = stop_signal_ != 0 || (limit && running.count() > *limit * 60);
+  const bool my_stop = stop_signal_ || (limit && running.count() > *limit * 60);
   // One sum over the world carries the loss (each tensor group once) and the wish to stop.
   const double counted = groups_.tensor().rank == 0 ? 1.0 : 0.0;
   at::Tensor shared = at::stack({sums.loss_sum * counted, sums.token_sum * counted,

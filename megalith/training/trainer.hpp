@@ -30,7 +30,7 @@ class Trainer {
  public:
   /// Builds model and optimizer, opens the data, loads the checkpoint. `config` is resolved and checked.
   /// Communicates: world, every rank must construct.
-  Trainer(RunConfig config, Distributed& distributed, const std::atomic<int>& stop_signal);
+  Trainer(RunConfig config, Distributed& distributed, const std::atomic<bool>& stop_signal);
   ~Trainer();
 
   /// Trains to the end (or a stop), evaluates, saves. Communicates: world.
@@ -53,7 +53,7 @@ class Trainer {
   RunConfig config_;
   Distributed& distributed_;
   const ProcessGroups& groups_;
-  const std::atomic<int>& stop_signal_;
+  const std::atomic<bool>& stop_signal_;
   std::unique_ptr<Tokenizer> tokenizer_;
   Datasets datasets_;
   std::unique_ptr<GptModel> model_;

@@ -1,0 +1,66 @@
+// megalith pretrain gpt: flags and run file to a RunConfig, checks, ranks, trainer.
+#include "cli/batch_scheduling.hpp"
+#include "cli/command_line.hpp"
+#include "cli/commands.hpp"
+#include "cli/foreign_flags.hpp"
+#include "cli/interrupt.hpp"
+#include "megalith/core/digest.hpp"
+#include "megalith/planner/plan.hpp"
+#include "megalith/training/trainer.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace megalith::cli {
+namespace {
+
+/// What every rank must have been told alike; where files are written may differ.
+std::string comparable(RunConfig& config) {
+  nlohmann::json object = config.to_json();
+  object.at("Parallelism").erase("num-threads");
+  return sha256_hex(object.dump());
+}
+
+}  // namespace
+
+int run_pretrain(const Words& words) {
+  RunConfig config;
+  std::vector<std::string> model;
+  bool dry_run = false;
+  CommandLine line("megalith pretrain",
+                   "Trains a model on an indexed dataset (see megalith preprocess). One process is one "
+                   "rank; start several with megalith launch, torchrun, mpirun or srun.");
+  line.positional("MODEL", model, "Which model to train: gpt.", 1, 1);
+  for (const auto& [title, fields] : config.sections()) line.section(title, fields);
+  line.section("Checking", {{"dry-run", &dry_run,
+                             "Check everything, print parameters, ranks, groups and expected memory, "
+                             "and touch no device."}});
+  line.foreign(pretrain_foreign_flags());
+  line.run_file();
+  line.epilogue(
+      "Example:\n"
+      "  megalith launch --nproc-per-node 2 pretrain gpt --config configs/quickstart.toml \\\n"
+      "    --tensor-model-parallel-size 2 --data-path my_text_document --save checkpoints");
+  const LaunchEnvironment environment = read_launch_environment();
+  Problems problems;
+  if (!line.parse(words, problems, environment.rank == 0)) return 0;
+  if (model.size() == 1 && model[0] != "gpt") {
+    problems.add("'{}' is no model this program trains; give gpt", model[0]);
+  }
+  config.resolve_and_check(environment, problems);
+  problems.raise_if_any();
+  if (dry_run) {
+    const auto tokenizer = make_tokenizer(config.tokenizer);
+    config.model.vocab_size = tokenizer->vocab_size();
+    fmt::print("{}", plan_text(config.plan_request(environment.world_size)));
+    return 0;
+  }
+  const InterruptFlag interrupt;  // the first signal asks to save and stop, a second one ends at once
+  use_batch_scheduling();
+  Distributed distributed(config.distributed, environment);
+  distributed.require_same("the configuration", comparable(config));
+  Trainer trainer(config, distributed, interrupt.raised());
+  trainer.run();
+  return 0;
+}
+
+}  // namespace megalith::cli

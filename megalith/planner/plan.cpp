@@ -1,0 +1,130 @@
+#include "megalith/planner/plan.hpp"
+
+#include <algorithm>
+
+namespace megalith {
+namespace {
+
+/// A started process with LibTorch, before any tensor (measured: 118 MB and what the first kernels load).
+constexpr double kProcessBytes = 230e6;
+
+/// Bytes a layer keeps for backward, or needs while it runs.
+double layer_activation_bytes(const PlanRequest& r) {
+  const auto& m = r.model;
+  const double c = static_cast<double>(r.compute_bytes), t = static_cast<double>(r.layout.tensor);
+  const double tokens = static_cast<double>(r.seq_length * r.micro_batch_size);
+  const double h = static_cast<double>(m.hidden_size);
+  const double query = static_cast<double>(m.num_attention_heads * m.head_size());
+  const double key = static_cast<double>(m.num_query_groups() * m.head_size());
+  const double ffn = static_cast<double>(m.ffn_hidden_size()) * (m.swiglu ? 4.0 : 2.0);
+  double numbers = 4 * h + (query + 2 * key + 2 * query + ffn) / t;  // inputs of norms and products
+  if (m.hidden_dropout > 0) numbers += 2 * h;                        // masks
+  double bytes = tokens * numbers * c;
+  if (m.attention_dropout > 0 && r.recompute != PlanRequest::Recompute::kSelective) {
+    const double scores = static_cast<double>(m.num_attention_heads) / t *
+                          static_cast<double>(r.seq_length) * tokens;
+    bytes += scores * (4 + 2 * c);  // softmax, mask, product
+  }
+  return bytes;
+}
+
+double activation_bytes(const PlanRequest& r) {
+  const double layer = layer_activation_bytes(r);
+  const double layers = static_cast<double>(r.model.num_layers);
+  const double input = static_cast<double>(r.seq_length * r.micro_batch_size * r.model.hidden_size *
+                                           r.compute_bytes);
+  switch (r.recompute) {
+    case PlanRequest::Recompute::kNone:
+    case PlanRequest::Recompute::kSelective:
+      return layers * layer;
+    case PlanRequest::Recompute::kUniform: {
+      const double chunk = std::min(layers, static_cast<double>(r.recompute_layers));
+      return layers / chunk * input + chunk * layer;
+    }
+    case PlanRequest::Recompute::kBlock: {
+      const double covered = std::min(layers, static_cast<double>(r.recompute_layers));
+      return covered * input + (layers - covered) * layer + (covered > 0 ? layer : 0);
+    }
+  }
+  return 0;
+}
+
+int64_t rank_parameters(const PlanRequest& r) {
+  // All but norms, row biases and learned positions is split.
+  const auto& m = r.model;
+  const int64_t norm = (m.normalization == Normalization::kLayerNorm ? 2 : 1) * m.hidden_size;
+  int64_t whole = norm + m.num_layers * 2 * norm;
+  if (!m.disable_bias_linear) whole += m.num_layers * 2 * m.hidden_size;
+  if (m.position_embedding == PositionEmbedding::kLearnedAbsolute) {
+    whole += m.max_position_embeddings * m.hidden_size;
+  }
+  const int64_t total = m.num_parameters(m.padded_vocab_size(r.layout.tensor));
+  return whole + (total - whole) / r.layout.tensor;
+}
+
+}  // namespace
+
+int64_t Plan::total_bytes() const {
+  int64_t total = 0;
+  for (const auto& [name, bytes] : memory_bytes) total += bytes;
+  return total;
+}
+
+Plan make_plan(const PlanRequest& r) {
+  Plan plan;
+  const int64_t padded = r.model.padded_vocab_size(r.layout.tensor);
+  plan.parameters = r.model.num_parameters(r.model.vocab_size);
+  plan.padded_parameters = r.model.num_parameters(padded);
+  plan.rank_parameters = rank_parameters(r);
+  const auto add = [&](const char* name, double bytes) {
+    plan.memory_bytes.emplace_back(name, static_cast<int64_t>(bytes));
+  };
+  const double count = static_cast<double>(plan.rank_parameters);
+  add("weights", count * static_cast<double>(r.compute_bytes));
+  if (r.compute_bytes < 4) add("main parameters", count * 4);
+  add("gradients", count * 4);
+  add("optimizer state", count * 4 * static_cast<double>(r.moments));
+  add("activations", activation_bytes(r));
+  const double logits = static_cast<double>(r.seq_length * r.micro_batch_size) *
+                        static_cast<double>(padded / r.layout.tensor);
+  // The logits, their exponentials in fp32, and the gradient's copy in the compute type; besides, the
+  // output matrix's gradient before it is added to the buffer.
+  add("logits and loss", logits * (4 + 2 * static_cast<double>(r.compute_bytes)));
+  add("largest weight gradient",
+      static_cast<double>(padded / r.layout.tensor * r.model.hidden_size * r.compute_bytes));
+  add("process", kProcessBytes);
+  return plan;
+}
+
+std::string plan_text(const PlanRequest& r) {
+  const Plan plan = make_plan(r);
+  const auto& layout = r.layout;
+  std::string text = fmt::format(
+      "parameters           {:>15}\n"
+      "  padded vocabulary  {:>15}  (vocabulary {} padded to {})\n"
+      "  fullest rank       {:>15}\n",
+      plan.parameters, plan.padded_parameters, r.model.vocab_size,
+      r.model.padded_vocab_size(layout.tensor), plan.rank_parameters);
+  text += fmt::format("ranks                {:>15}  tensor {} x data {}\n", layout.world_size(),
+                      layout.tensor, layout.data);
+  const auto group = [&](const char* name, const AxisSet& axes) {
+    const auto first = group_ranks(layout, axes, 0);
+    const std::vector<int64_t> shown(first.begin(), first.begin() + std::min<size_t>(first.size(), 8));
+    text += fmt::format("  {} groups{}{} of {} rank(s), the first: {}{}\n",
+                        layout.world_size() / static_cast<int64_t>(first.size()), " ", name,
+                        first.size(), fmt::join(shown, " "), first.size() > 8 ? " ..." : "");
+  };
+  group("tensor", {.tensor = true});
+  group("data", {.context = true, .data = true});
+  text += fmt::format("batch                {:>15}  {} micro-batch(es) of {} on each data rank\n",
+                      r.global_batch_size,
+                      r.global_batch_size / (r.micro_batch_size * layout.data), r.micro_batch_size);
+  text += "expected memory of the fullest rank\n";
+  for (const auto& [name, bytes] : plan.memory_bytes) {
+    text += fmt::format("  {:<26} {:>9.3f} GB\n", name, static_cast<double>(bytes) / 1e9);
+  }
+  text += fmt::format("  {:<26} {:>9.3f} GB\n", "together", static_cast<double>(plan.total_bytes()) / 1e9);
+  return text;
+}
+
+}  // namespace megalith

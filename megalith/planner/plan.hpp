@@ -1,0 +1,43 @@
+// What a configuration costs, by arithmetic alone: parameters, groups, memory of the fullest rank.
+//
+// Needs no process, no device and no LibTorch call. The memory is what this program allocates, item by
+// item (activations after Korthikanti et al. 2022, table 2, for the tensors kept here); measured
+// against it in docs/log.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "megalith/layers/model_config.hpp"
+#include "megalith/parallel/topology.hpp"
+
+namespace megalith {
+
+struct PlanRequest {
+  ModelConfig model;  // vocab_size set
+  Layout layout;
+  int64_t micro_batch_size = 1;
+  int64_t seq_length = 0;
+  int64_t global_batch_size = 1;
+  int64_t compute_bytes = 4;        // of a weight or activation: 4, or 2 for bf16 and fp16
+  int64_t moments = 2;              // optimizer tensors a parameter: Adam 2, SGD 1
+  enum class Recompute { kNone, kSelective, kUniform, kBlock } recompute = Recompute::kNone;
+  int64_t recompute_layers = 1;
+};
+
+struct Plan {
+  int64_t parameters = 0;         // of the model, the vocabulary as it is
+  int64_t padded_parameters = 0;  // with the padded vocabulary, as upstream counts
+  int64_t rank_parameters = 0;    // of the fullest rank
+  std::vector<std::pair<std::string, int64_t>> memory_bytes;  // item by item, of the fullest rank
+  int64_t total_bytes() const;
+};
+
+Plan make_plan(const PlanRequest& request);
+
+/// The plan with ranks and groups spelled out, for --dry-run.
+std::string plan_text(const PlanRequest& request);
+
+}  // namespace megalith
