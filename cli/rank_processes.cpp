@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -98,12 +99,12 @@ struct Source {
   Outlet* outlet = nullptr;
   std::string line = {};
 
-  /// Moves what is there to the outlet; false at the end of the stream.
-  bool read_some() {
+  /// Moves what is there to the outlet. Returns the number of bytes, 0 at the end of the stream,
+  /// -1 when there is nothing yet.
+  ssize_t read_some() {
     std::array<char, 65536> buffer;
     const ssize_t count = ::read(fd.get(), buffer.data(), buffer.size());
-    if (count < 0 && (errno == EAGAIN || errno == EINTR)) return true;
-    if (count <= 0) return false;
+    if (count < 0) return errno == EAGAIN || errno == EINTR ? -1 : 0;
     size_t begin = 0;
     const std::string_view text(buffer.data(), static_cast<size_t>(count));
     for (size_t end; (end = text.find('\n', begin)) != std::string_view::npos; begin = end + 1) {
@@ -111,7 +112,7 @@ struct Source {
       flush();
     }
     line += text.substr(begin);
-    return true;
+    return count;
   }
   void flush() {
     if (line.empty()) return;
@@ -247,7 +248,7 @@ class Job {
   void send_to_all(int signal);
   void kill_everything();
   void finish_output();
-  bool relay(std::vector<pollfd>& fds, int timeout_ms);
+  void relay(std::vector<pollfd>& fds, int timeout_ms);
 
   void say(const std::string& text) { err_.add("megalith launch: " + text + "\n"); }
 
@@ -313,8 +314,8 @@ void Job::wait_and_relay() {
 }
 
 /// One round of poll over `fds` (already holding what the caller waits for), the ranks' streams and
-/// the outlets. Returns false when nothing could be read.
-bool Job::relay(std::vector<pollfd>& fds, int timeout_ms) {
+/// the outlets.
+void Job::relay(std::vector<pollfd>& fds, int timeout_ms) {
   const size_t first_outlet = fds.size();
   for (Outlet* outlet : {&out_, &err_}) {
     fds.push_back({outlet->is_pending() ? outlet->fd() : -1, POLLOUT, 0});
@@ -324,18 +325,15 @@ bool Job::relay(std::vector<pollfd>& fds, int timeout_ms) {
     const bool is_held_back = source.outlet->is_full() || !source.fd.is_open();
     fds.push_back({is_held_back ? -1 : source.fd.get(), POLLIN, 0});
   }
-  if (::poll(fds.data(), fds.size(), timeout_ms) <= 0) return false;
+  if (::poll(fds.data(), fds.size(), timeout_ms) <= 0) return;
   if (fds[first_outlet].revents) out_.write_some();
   if (fds[first_outlet + 1].revents) err_.write_some();
-  bool has_read = false;
   for (size_t i = 0; i < sources_.size(); ++i) {
     if (!fds[first_source + i].revents) continue;
-    has_read = true;
-    if (sources_[i].read_some()) continue;
+    if (sources_[i].read_some() != 0) continue;
     sources_[i].flush();
     sources_[i].fd.reset();
   }
-  return has_read;
 }
 
 void Job::handle_signals() {
@@ -417,23 +415,27 @@ void Job::kill_everything() {
   }
 }
 
-/// Passes on what the ranks wrote before they ended. Does not wait for the end of the streams:
-/// a process that left its rank's group may hold them open, or write, for ever.
+/// Passes on what the ranks wrote before they ended: what lies in the pipes now. Does not wait for
+/// the end of the streams: a process that left its rank's group may hold them open, or write, for
+/// ever.
 void Job::finish_output() {
-  const auto last_read = Clock::now() + std::chrono::seconds(1);
-  bool may_have_more = true;
-  while (may_have_more || out_.is_pending() || err_.is_pending()) {
+  for (auto& source : sources_) {
+    int num_bytes = 0;
+    if (!source.fd.is_open() || ::ioctl(source.fd.get(), FIONREAD, &num_bytes) != 0) continue;
+    while (num_bytes > 0) {
+      const ssize_t count = source.read_some();
+      if (count <= 0) break;
+      num_bytes -= static_cast<int>(count);
+    }
+    source.flush();
+    source.fd.reset();
+  }
+  while (out_.is_pending() || err_.is_pending()) {
     std::vector<pollfd> fds = {{signals_.fd(), POLLIN, 0}};
-    const bool must_wait = out_.is_pending() || err_.is_pending();
-    may_have_more = relay(fds, must_wait ? -1 : 0) && Clock::now() < last_read;
+    relay(fds, -1);
     while (const auto signal = signals_.next()) {
       const bool is_impatient = *signal == SIGINT || *signal == SIGTERM || *signal == SIGHUP;
       if (is_impatient) return;
-    }
-    if (may_have_more) continue;
-    for (auto& source : sources_) {
-      source.flush();
-      source.fd.reset();
     }
   }
 }

@@ -101,6 +101,15 @@ TEST(Launch, MuchOutputPassesWhole) {
   EXPECT_EQ(result.out.size(), 2 * (8000000 + lines_a_rank * 5));
 }
 
+TEST(Launch, ASlowReaderGetsWhatTheRanksLeftInTheirPipes) {
+  // The ranks end while the launcher holds all it will hold and the rest lies in their pipes.
+  const auto result = run_process(
+      {"bash", "-c",
+       std::string("'") + MEGALITH_LAUNCH_DRIVER +
+           "' 3 1 never 'head -c 300000 /dev/zero | base64 -w 79' | (sleep 0.5; wc -c)"});
+  EXPECT_EQ(result.out, std::to_string(3 * 405064) + "\n");
+}
+
 TEST(Launch, StandardInputGoesToRankZero) {
   const auto result = run_process(driver("cat; echo done"), {.input = "hello\n"});
   EXPECT_THAT(result.out, HasSubstr("[0] hello\n"));
