@@ -14,15 +14,19 @@ function(megalith_module name)
   target_link_libraries(megalith_${name} PUBLIC ${ARG_DEPENDS} PRIVATE megalith_warnings)
 endfunction()
 
-# megalith_test(NAME SOURCES a.cpp ... LABELS unit|ranks|golden|e2e|gpu DEPENDS targets... [TIMEOUT s])
+# megalith_test(NAME [UNITY] SOURCES a.cpp ... LABELS unit|ranks|golden|e2e|gpu DEPENDS targets...
+#   [TIMEOUT s])
 # One test binary, one ctest entry: starting LibTorch costs 0.2 s, too much to pay for every test.
+# UNITY compiles its sources as one file (torch's headers cost 10 s each time they are read): then
+# helpers in anonymous namespaces need names of their own within the binary.
 function(megalith_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LABELS;DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "UNITY" "TIMEOUT" "SOURCES;LABELS;DEPENDS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
   list(TRANSFORM ARG_SOURCES PREPEND "${CMAKE_SOURCE_DIR}/tests/")
   add_executable(${name}_test ${ARG_SOURCES})
+  set_target_properties(${name}_test PROPERTIES UNITY_BUILD ${ARG_UNITY} UNITY_BUILD_BATCH_SIZE 8)
   target_include_directories(${name}_test PRIVATE "${CMAKE_SOURCE_DIR}/tests")
   target_link_libraries(${name}_test PRIVATE ${ARG_DEPENDS} megalith_warnings megalith_test_main GTest::gtest)
   target_compile_definitions(${name}_test PRIVATE
