@@ -79,15 +79,15 @@ std::vector<std::string> instruction_sets(const std::map<std::string, std::strin
   if (found == cpu.end()) return {};
   std::istringstream words(found->second);
   const std::set<std::string> flags{std::istream_iterator<std::string>(words), {}};
-  const std::pair<const char*, const char*> kNames[] = {{"avx2", "AVX2"},
-                                                        {"fma", "FMA"},
-                                                        {"avx512f", "AVX-512"},
-                                                        {"avx512_vnni", "AVX-512-VNNI"},
-                                                        {"avx512_bf16", "AVX-512-BF16"},
-                                                        {"amx_bf16", "AMX-BF16"},
-                                                        {"asimd", "NEON"},
-                                                        {"sve", "SVE"},
-                                                        {"bf16", "BF16"}};
+  constexpr std::pair<const char*, const char*> kNames[] = {{"avx2", "AVX2"},
+                                                            {"fma", "FMA"},
+                                                            {"avx512f", "AVX-512"},
+                                                            {"avx512_vnni", "AVX-512-VNNI"},
+                                                            {"avx512_bf16", "AVX-512-BF16"},
+                                                            {"amx_bf16", "AMX-BF16"},
+                                                            {"asimd", "NEON"},
+                                                            {"sve", "SVE"},
+                                                            {"bf16", "BF16"}};
   std::vector<std::string> names;
   for (const auto& [flag, name] : kNames) {
     if (flags.contains(flag)) names.emplace_back(name);

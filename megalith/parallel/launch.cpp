@@ -11,7 +11,6 @@
 namespace megalith {
 namespace {
 
-constexpr int64_t kDefaultPort = 29500;  // torchrun's and c10d's own default
 // Ports made from a job's number stay below the range the system hands out by itself (32768 and
 // up).
 constexpr int64_t kFirstDerivedPort = 15000;

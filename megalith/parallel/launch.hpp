@@ -27,7 +27,7 @@ struct LaunchEnvironment {
   int64_t local_rank = 0;        // position among this host's ranks
   int64_t local_world_size = 1;  // how many ranks this host has
   std::string master_addr = "127.0.0.1";
-  int64_t master_port = 29500;
+  int64_t master_port = 29500;   // torchrun's and c10d's own default
   int64_t restart_count = 0;     // part of the store's prefix: torchrun's store outlives a restart
   bool use_agent_store = false;  // torchrun already serves the store: every rank is a client
   /// A socket already listening on master_port that rank 0's store takes over (megalith launch).
