@@ -1,3 +1,4 @@
+// Includes ProcessGroupGloo.hpp, and with it the stand-in headers of gloo, in this one place.
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include "megalith/parallel/backends.hpp"

@@ -3,18 +3,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "megalith/checkpoint/checkpoint.hpp"
+#include "megalith/checkpoint/model_io.hpp"
 
 namespace megalith {
 namespace {
-
-std::vector<CheckpointTensor> weights_of(const GptModel& model) {
-  std::vector<CheckpointTensor> tensors;
-  for (const auto& parameter : model.parameters()) {
-    tensors.push_back({"", parameter.value.detach(), parameter.shard});
-  }
-  return tensors;
-}
 
 void append_optimizer(std::vector<CheckpointTensor>& tensors, const Optimizer& optimizer) {
   for (const auto& state : optimizer.state()) {
@@ -52,7 +44,8 @@ nlohmann::json meta_of(RunConfig& config, const ProcessGroups& groups, const Opt
 /// Lists where the flags describe another model than the checkpoint holds.
 void check_shape(RunConfig& config, const nlohmann::json& stored, const std::string& folder) {
   Problems problems;
-  for (const auto& [flag, value] : fields_to_json(config.model.shape_fields()).items()) {
+  const nlohmann::json flags = fields_to_json(config.model.shape_fields());
+  for (const auto& [flag, value] : flags.items()) {
     const auto saved = stored.find(flag);
     if (saved != stored.end() && *saved != value) {
       problems.add("--{}: the checkpoint says {}, the flags say {}; {} holds another model", flag,
