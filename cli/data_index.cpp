@@ -2,6 +2,7 @@
 // looked at. Both take the flags of pretrain, so that a run's own words give the run's own order;
 // flags that have no say in it are taken in silence.
 #include <cstdio>
+#include <nlohmann/json.hpp>
 #include <set>
 
 #include "cli/command_line.hpp"
