@@ -1,0 +1,127 @@
+// Attention: plain and fused forms against a loop over heads, and finite differences.
+#include "megalith/ops/attention.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "support/numeric.hpp"
+
+namespace megalith::testing {
+namespace {
+
+/// So little dropout that no element is dropped: takes the plain form.
+constexpr double kPlain = 1e-300;
+
+ops::AttentionOptions options(bool causal, std::optional<at::Tensor> visible, double dropout,
+                              uint64_t seed = 3) {
+  ops::AttentionOptions made{.causal = causal, .visible = std::move(visible), .dropout = dropout};
+  if (dropout > 0) made.generator = at::make_generator<at::CPUGeneratorImpl>(seed);
+  return made;
+}
+
+/// One head of one sequence after another; `visible` [B, 1, S, Sk] or undefined.
+at::Tensor by_loops(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool causal,
+                    const std::optional<at::Tensor>& visible) {
+  at::Tensor out = at::empty_like(q);
+  const int64_t heads = q.size(2), group = heads / k.size(2);
+  for (int64_t b = 0; b < q.size(1); ++b) {
+    for (int64_t a = 0; a < heads; ++a) {
+      const auto head = [b](const at::Tensor& x, int64_t h) { return x.select(1, b).select(1, h); };
+      for (int64_t i = 0; i < q.size(0); ++i) {
+        at::Tensor scores =
+            at::mv(head(k, a / group), head(q, a)[i]) / std::sqrt(double(q.size(3)));
+        for (int64_t j = 0; j < k.size(0); ++j) {
+          const bool seen =
+              (!causal || j <= i) && (!visible || (*visible)[b][0][i][j].item<bool>());
+          if (!seen) scores[j].fill_(-std::numeric_limits<double>::infinity());
+        }
+        const at::Tensor weights = (scores - scores.max()).exp();
+        head(out, a)[i].copy_(at::mv(head(v, a / group).t(), weights / weights.sum()));
+      }
+    }
+  }
+  return out;
+}
+
+TEST(Attention, PlainAndFusedEqualLoopsInEveryForm) {
+  const int64_t sequence = 6, batch = 2, size = 5;
+  at::Tensor visible = integers({batch, 1, sequence, sequence}, 2, 9).to(at::kBool);
+  visible.diagonal(0, -2, -1).fill_(true);
+  for (const int64_t kv_heads : {4, 2, 1}) {
+    const at::Tensor q = normal({sequence, batch, 4, size}, 1);
+    const at::Tensor k = normal({sequence, batch, kv_heads, size}, 2);
+    const at::Tensor v = normal({sequence, batch, kv_heads, size}, 3);
+    for (const bool causal : {true, false}) {
+      for (const auto& mask : {std::optional<at::Tensor>(), std::optional<at::Tensor>(visible)}) {
+        const at::Tensor expected = by_loops(q, k, v, causal, mask);
+        expect_close(ops::attention(q, k, v, options(causal, mask, 0)), expected, 1e-13, "fused");
+        expect_close(ops::attention(q, k, v, options(causal, mask, kPlain)), expected, 1e-13,
+                     "plain");
+      }
+    }
+  }
+}
+
+TEST(Attention, FewerQueriesThanKeys) {
+  const at::Tensor q = normal({1, 2, 4, 5}, 1), k = normal({7, 2, 4, 5}, 2),
+                   v = normal({7, 2, 4, 5}, 3);
+  at::Tensor visible = at::ones({2, 1, 1, 7}, at::kBool);
+  visible[0].narrow(-1, 4, 3).fill_(false);
+  expect_close(ops::attention(q, k, v, options(false, visible, 0)),
+               by_loops(q, k, v, false, visible), 1e-13);
+}
+
+TEST(Attention, NarrowTypesStayNearTheExactResult) {
+  const at::Tensor q = normal({16, 2, 4, 8}, 1), k = normal({16, 2, 4, 8}, 2),
+                   v = normal({16, 2, 4, 8}, 3);
+  for (const double dropout : {0.0, kPlain}) {
+    for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 1e-6}, {at::kBFloat16, 2e-2}}) {
+      const auto narrow = [dtype = dtype](const at::Tensor& x) { return x.to(dtype); };
+      const at::Tensor out =
+          ops::attention(narrow(q), narrow(k), narrow(v), options(true, {}, dropout));
+      EXPECT_EQ(out.scalar_type(), dtype);
+      const auto wide = [dtype = dtype](const at::Tensor& x) {
+        return x.to(dtype).to(at::kDouble);
+      };
+      expect_close(out, by_loops(wide(q), wide(k), wide(v), true, {}), tolerance);
+    }
+  }
+}
+
+TEST(Attention, GradientsEqualFiniteDifferences) {
+  at::Tensor visible = at::ones({2, 1, 3, 3}, at::kBool);
+  visible[0][0][2][0].fill_(false);
+  for (const auto& mask : {std::optional<at::Tensor>(), std::optional<at::Tensor>(visible)}) {
+    for (const double dropout : {0.0, kPlain, 0.4}) {
+      const auto function = [&](const std::vector<at::Tensor>& in) {
+        return ops::attention(in[0], in[1], in[2], options(true, mask, dropout));
+      };
+      expect_gradients(function, {normal({3, 2, 2, 4}, 1).set_requires_grad(true),
+                                  normal({3, 2, 1, 4}, 2).set_requires_grad(true),
+                                  normal({3, 2, 1, 4}, 3).set_requires_grad(true)});
+    }
+  }
+}
+
+TEST(Attention, DropoutIsUnbiasedAndKeyed) {
+  const at::Tensor q = normal({4, 1, 2, 4}, 1), k = normal({4, 1, 2, 4}, 2),
+                   v = normal({4, 1, 2, 4}, 3);
+  const at::Tensor expected = by_loops(q, k, v, true, {});
+  at::Tensor mean = at::zeros_like(expected);
+  for (uint64_t seed = 0; seed < 2000; ++seed) {
+    mean += ops::attention(q, k, v, options(true, {}, 0.3, seed)) / 2000;
+  }
+  expect_close(mean, expected, 0.06);
+  expect_equal(ops::attention(q, k, v, options(true, {}, 0.3, 1)),
+               ops::attention(q, k, v, options(true, {}, 0.3, 1)));
+  ops::AttentionOptions without_generator;
+  without_generator.dropout = 0.3;
+  EXPECT_THROW(ops::attention(q, k, v, without_generator), c10::Error);
+}
+
+}  // namespace
+}  // namespace megalith::testing
