@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -165,7 +166,11 @@ void IndexedDatasetWriter::append_dataset(const IndexedDataset& other) {
         other.prefix(), token_type_name(other.token_type()), prefix_, token_type_name(type_));
   }
   const int64_t before = num_sequences_;
-  tokens_->write(other.token_bytes());
+  for (auto rest = other.token_bytes(); !rest.empty();) {  // AtomicFile buffers what it is given
+    const auto part = rest.first(std::min(rest.size(), kChunkBytes));
+    tokens_->write(part);
+    rest = rest.subspan(part.size());
+  }
   for (const int32_t length : other.sequence_lengths()) append_length(length);
   for (const int8_t mode : other.sequence_modes()) set_mode(mode);
   const auto& bounds = other.document_array();
