@@ -12,12 +12,9 @@ void add(std::vector<ForeignFlag>& flags, Kind kind, const std::string& text, in
 
 void add_old_spellings(std::vector<ForeignFlag>& flags) {
   const std::pair<const char*, const char*> one_value[] = {
-      {"batch-size", "micro-batch-size"},
-      {"model-parallel-size", "tensor-model-parallel-size"},
-      {"warmup", "lr-warmup-fraction"},
-      {"layernorm-epsilon", "norm-epsilon"},
-      {"encoder-seq-length", "seq-length"},
-      {"encoder-num-layers", "num-layers"},
+      {"batch-size", "micro-batch-size"},   {"model-parallel-size", "tensor-model-parallel-size"},
+      {"warmup", "lr-warmup-fraction"},     {"layernorm-epsilon", "norm-epsilon"},
+      {"encoder-seq-length", "seq-length"}, {"encoder-num-layers", "num-layers"},
   };
   for (const auto& [old, now] : one_value) flags.push_back({old, Kind::kOldSpelling, now, 1});
 }
@@ -78,8 +75,8 @@ void add_refused(std::vector<ForeignFlag>& flags) {
            "moe-router-topk", "moe-router-load-balancing-type", "moe-aux-loss-coeff",
            "moe-z-loss-coeff", "moe-token-dispatcher-type", "moe-expert-capacity-factor"});
   refused("there are no experts yet", 0, {"moe-grouped-gemm"});
-  refused("fp8 is not built", 1, {"fp8-format", "fp8-recipe", "fp8-amax-history-len",
-                                  "fp8-amax-compute-algo"});
+  refused("fp8 is not built", 1,
+          {"fp8-format", "fp8-recipe", "fp8-amax-history-len", "fp8-amax-compute-algo"});
   refused("fp8 is not built", 0, {"fp8-param-gather"});
   refused("norm weights are stored as they are", 0, {"apply-layernorm-1p"});
   refused("the original norm order is not built yet", 0,
@@ -102,8 +99,8 @@ void add_refused(std::vector<ForeignFlag>& flags) {
           {"override-opt_param-scheduler", "use-checkpoint-opt_param-scheduler",
            "override-opt-param-scheduler", "use-checkpoint-opt-param-scheduler"});
   refused("metrics go to metrics.jsonl (--metrics-file)", 1,
-          {"tensorboard-dir", "tensorboard-log-interval", "tensorboard-queue-size",
-           "wandb-project", "wandb-entity", "wandb-exp-name", "wandb-save-dir"});
+          {"tensorboard-dir", "tensorboard-log-interval", "tensorboard-queue-size", "wandb-project",
+           "wandb-entity", "wandb-exp-name", "wandb-save-dir"});
   refused("metrics go to metrics.jsonl (--metrics-file)", 0,
           {"log-memory-to-tensorboard", "log-timers-to-tensorboard"});
   refused("it is not logged yet", 0, {"log-num-zeros-in-grad"});

@@ -159,7 +159,7 @@ int run_generate(const Words& words) {
       "Examples:\n"
       "  megalith generate --load checkpoints --prompt \"To be, or not\" --top-p 0.9\n"
       "  megalith launch --nproc-per-node 2 generate --tensor-model-parallel-size 2 \\\n"
-      "    --load checkpoints --prompts-file prompts.txt --num-samples 4 --output out.jsonl");
+      "    --load checkpoints --prompts-file prompts.txt --output out.jsonl");
 
   const LaunchEnvironment environment = read_launch_environment();
   Problems problems;

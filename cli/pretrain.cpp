@@ -26,14 +26,16 @@ int run_pretrain(const Words& words) {
   RunConfig config;
   std::vector<std::string> model;
   bool dry_run = false;
-  CommandLine line("megalith pretrain",
-                   "Trains a model on an indexed dataset (see megalith preprocess). One process is one "
-                   "rank; start several with megalith launch, torchrun, mpirun or srun.");
+  CommandLine line(
+      "megalith pretrain",
+      "Trains a model on an indexed dataset (see megalith preprocess). One process is one "
+      "rank; start several with megalith launch, torchrun, mpirun or srun.");
   line.positional("MODEL", model, "Which model to train: gpt.", 1, 1);
   for (const auto& [title, fields] : config.sections()) line.section(title, fields);
-  line.section("Checking", {{"dry-run", &dry_run,
-                             "Check everything, print parameters, ranks, groups and expected memory, "
-                             "and touch no device."}});
+  line.section("Checking",
+               {{"dry-run", &dry_run,
+                 "Check everything, print parameters, ranks, groups and expected memory, "
+                 "and touch no device."}});
   line.foreign(pretrain_foreign_flags());
   line.run_file();
   line.epilogue(
@@ -54,7 +56,8 @@ int run_pretrain(const Words& words) {
     fmt::print("{}", plan_text(config.plan_request(environment.world_size)));
     return 0;
   }
-  const InterruptFlag interrupt;  // the first signal asks to save and stop, a second one ends at once
+  const InterruptFlag
+      interrupt;  // the first signal asks to save and stop, a second one ends at once
   use_batch_scheduling();
   Distributed distributed(config.distributed, environment);
   distributed.require_same("the configuration", comparable(config));

@@ -95,8 +95,11 @@ at::Tensor all_gather(const at::Tensor& tensor, const Group& group) {
   std::vector<int64_t> shape = input.sizes().vec();
   shape.insert(shape.begin(), group.size());
   at::Tensor output = at::empty(shape, input.options());
-  start("all_gather", input, group, [&](c10d::Backend& backend) {
-    return backend._allgather_base(output, input);
+  // gloo puts the parts together along a dim that they have.
+  at::Tensor part = input.dim() == 0 ? input.view({1}) : input;
+  at::Tensor parts = input.dim() == 0 ? output : output.flatten(0, 1);
+  start("all_gather", part, group, [&](c10d::Backend& backend) {
+    return backend._allgather_base(parts, part);
   }).wait();
   return output;
 }

@@ -118,8 +118,8 @@ Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironmen
                    : make_gloo_communicator(store, *state_->gloo, rank, size, timeout);
     } catch (const c10::Error& error) {
       const std::string text = error.what_without_backtrace();
-      throw RunError("rank {}: group '{}' did not form within {} minutes: {}", environment.rank, name,
-                     config.timeout_minutes, text.substr(0, text.find('\n')));
+      throw RunError("rank {}: group '{}' did not form within {} minutes: {}", environment.rank,
+                     name, config.timeout_minutes, text.substr(0, text.find('\n')));
     }
   };
   groups_ = std::make_unique<ProcessGroups>(layout, environment.rank, factory);
@@ -142,9 +142,10 @@ void Distributed::require_same(const std::string& what, const std::string& text)
     if (state_->store->get(key(rank)) != first) different.push_back(rank);
   }
   if (!different.empty()) {
-    throw UsageError("{} differs between ranks: rank(s) {} were started with other settings than "
-                     "rank 0; start every rank with the same flags and run file",
-                     what, fmt::join(different, ", "));
+    throw UsageError(
+        "{} differs between ranks: rank(s) {} were started with other settings than "
+        "rank 0; start every rank with the same flags and run file",
+        what, fmt::join(different, ", "));
   }
 }
 

@@ -34,8 +34,8 @@ struct DistributedConfig {
 
 class Distributed {
  public:
-  /// Communicates: world, every rank must call. Throws RunError when ranks are missing after the time-out.
-  /// Sets the number of threads of this process and its current CUDA device.
+  /// Communicates: world, every rank must call. Throws RunError when ranks are missing after the
+  /// time-out. Sets the number of threads of this process and its current CUDA device.
   Distributed(const DistributedConfig& config, const LaunchEnvironment& environment);
   ~Distributed();
   Distributed(const Distributed&) = delete;
@@ -51,8 +51,8 @@ class Distributed {
   /// Communicates through the store, not a collective: every rank must call.
   void require_same(const std::string& what, const std::string& text);
 
-  /// Rank 0 calls `work`; the others wait for it through the store, without a collective time-out, and
-  /// learn of a failure as a RunError.
+  /// Rank 0 calls `work`; the others wait for it through the store, without a collective time-out,
+  /// and learn of a failure as a RunError.
   template <class Work>
   void on_first_rank(const std::string& what, const Work& work) {
     if (environment_.rank != 0) return wait_for_first(what);

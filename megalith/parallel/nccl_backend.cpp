@@ -10,7 +10,9 @@ namespace megalith {
 
 bool cuda_compiled_in() { return true; }
 int64_t cuda_device_count() { return c10::cuda::device_count(); }
-void select_cuda_device(int64_t index) { c10::cuda::set_device(static_cast<c10::DeviceIndex>(index)); }
+void select_cuda_device(int64_t index) {
+  c10::cuda::set_device(static_cast<c10::DeviceIndex>(index));
+}
 
 std::shared_ptr<Communicator> make_nccl_communicator(c10::intrusive_ptr<c10d::Store> store,
                                                      int64_t rank, int64_t size,

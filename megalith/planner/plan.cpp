@@ -5,7 +5,8 @@
 namespace megalith {
 namespace {
 
-/// A started process with LibTorch, before any tensor (measured: 118 MB and what the first kernels load).
+/// A started process with LibTorch, before any tensor (measured: 118 MB and what the first kernels
+/// load).
 constexpr double kProcessBytes = 230e6;
 
 /// Bytes a layer keeps for backward, or needs while it runs.
@@ -21,8 +22,8 @@ double layer_activation_bytes(const PlanRequest& r) {
   if (m.hidden_dropout > 0) numbers += 2 * h;                        // masks
   double bytes = tokens * numbers * c;
   if (m.attention_dropout > 0 && r.recompute != PlanRequest::Recompute::kSelective) {
-    const double scores = static_cast<double>(m.num_attention_heads) / t *
-                          static_cast<double>(r.seq_length) * tokens;
+    const double scores =
+        static_cast<double>(m.num_attention_heads) / t * static_cast<double>(r.seq_length) * tokens;
     bytes += scores * (4 + 2 * c);  // softmax, mask, product
   }
   return bytes;
@@ -87,8 +88,8 @@ Plan make_plan(const PlanRequest& r) {
   add("activations", activation_bytes(r));
   const double logits = static_cast<double>(r.seq_length * r.micro_batch_size) *
                         static_cast<double>(padded / r.layout.tensor);
-  // The logits, their exponentials in fp32, and the gradient's copy in the compute type; besides, the
-  // output matrix's gradient before it is added to the buffer.
+  // The logits, their exponentials in fp32, and the gradient's copy in the compute type; besides,
+  // the output matrix's gradient before it is added to the buffer.
   add("logits and loss", logits * (4 + 2 * static_cast<double>(r.compute_bytes)));
   add("largest weight gradient",
       static_cast<double>(padded / r.layout.tensor * r.model.hidden_size * r.compute_bytes));
@@ -109,7 +110,8 @@ std::string plan_text(const PlanRequest& r) {
                       layout.tensor, layout.data);
   const auto group = [&](const char* name, const AxisSet& axes) {
     const auto first = group_ranks(layout, axes, 0);
-    const std::vector<int64_t> shown(first.begin(), first.begin() + std::min<size_t>(first.size(), 8));
+    const std::vector<int64_t> shown(first.begin(),
+                                     first.begin() + std::min<size_t>(first.size(), 8));
     text += fmt::format("  {} groups{}{} of {} rank(s), the first: {}{}\n",
                         layout.world_size() / static_cast<int64_t>(first.size()), " ", name,
                         first.size(), fmt::join(shown, " "), first.size() > 8 ? " ..." : "");
@@ -117,13 +119,14 @@ std::string plan_text(const PlanRequest& r) {
   group("tensor", {.tensor = true});
   group("data", {.context = true, .data = true});
   text += fmt::format("batch                {:>15}  {} micro-batch(es) of {} on each data rank\n",
-                      r.global_batch_size,
-                      r.global_batch_size / (r.micro_batch_size * layout.data), r.micro_batch_size);
+                      r.global_batch_size, r.global_batch_size / (r.micro_batch_size * layout.data),
+                      r.micro_batch_size);
   text += "expected memory of the fullest rank\n";
   for (const auto& [name, bytes] : plan.memory_bytes) {
     text += fmt::format("  {:<26} {:>9.3f} GB\n", name, static_cast<double>(bytes) / 1e9);
   }
-  text += fmt::format("  {:<26} {:>9.3f} GB\n", "together", static_cast<double>(plan.total_bytes()) / 1e9);
+  text += fmt::format("  {:<26} {:>9.3f} GB\n", "together",
+                      static_cast<double>(plan.total_bytes()) / 1e9);
   return text;
 }
 

@@ -1,7 +1,7 @@
 // What a configuration costs, by arithmetic alone: parameters, groups, memory of the fullest rank.
 //
-// Needs no process, no device and no LibTorch call. The memory is what this program allocates, item by
-// item (activations after Korthikanti et al. 2022, table 2, for the tensors kept here); measured
+// Needs no process, no device and no LibTorch call. The memory is what this program allocates, item
+// by item (activations after Korthikanti et al. 2022, table 2, for the tensors kept here); measured
 // against it in docs/log.md.
 #pragma once
 
@@ -21,8 +21,8 @@ struct PlanRequest {
   int64_t micro_batch_size = 1;
   int64_t seq_length = 0;
   int64_t global_batch_size = 1;
-  int64_t compute_bytes = 4;        // of a weight or activation: 4, or 2 for bf16 and fp16
-  int64_t moments = 2;              // optimizer tensors a parameter: Adam 2, SGD 1
+  int64_t compute_bytes = 4;  // of a weight or activation: 4, or 2 for bf16 and fp16
+  int64_t moments = 2;        // optimizer tensors a parameter: Adam 2, SGD 1
   enum class Recompute { kNone, kSelective, kUniform, kBlock } recompute = Recompute::kNone;
   int64_t recompute_layers = 1;
 };

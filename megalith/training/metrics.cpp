@@ -31,7 +31,8 @@ std::string timestamp() {
   return fmt::format("{}.{:06d}", text, (now - seconds) / std::chrono::microseconds(1));
 }
 
-/// Drops the lines of iterations after `last` (a resumed run writes them again) and a torn last line.
+/// Drops the lines of iterations after `last` (a resumed run writes them again) and a torn last
+/// line.
 void truncate_metrics(const std::string& path, int64_t last) {
   std::ifstream in(path);
   if (!in) return;
@@ -96,8 +97,8 @@ void Metrics::record(const IterationRecord& record) {
     loss_ += record.loss;
     ++loss_steps_;
   }
-  smoothed_seconds_ = smoothed_seconds_ == 0 ? record.seconds
-                                             : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
+  smoothed_seconds_ =
+      smoothed_seconds_ == 0 ? record.seconds : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
   nlohmann::ordered_json line;
   line["iteration"] = record.iteration;
   line["consumed_samples"] = record.consumed_samples;
@@ -160,8 +161,9 @@ void Metrics::evaluation(const std::string& set, const std::string& where, int64
                          double loss) {
   if (options_.silent) return;
   const double perplexity = std::exp(std::min(20.0, loss));
-  const std::string line = fmt::format(" {} loss at {} | lm loss value: {:.6E} | lm loss PPL: {:.6E} | ",
-                                       set, where, loss, perplexity);
+  const std::string line =
+      fmt::format(" {} loss at {} | lm loss value: {:.6E} | lm loss PPL: {:.6E} | ", set, where,
+                  loss, perplexity);
   const std::string rule(line.size() + 1, '-');
   say(rule);
   say(line);

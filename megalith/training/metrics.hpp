@@ -1,7 +1,8 @@
-// What a run says: log lines in upstream's format, a progress line on a terminal, metrics as JSON lines.
+// What a run says: log lines in upstream's format, a progress line on a terminal, metrics as JSON
+// lines.
 //
-// Only watches: nothing here changes a result. Written by world rank 0; the other ranks hold a silent
-// one. Times are wall clock.
+// Only watches: nothing here changes a result. Written by world rank 0; the other ranks hold a
+// silent one. Times are wall clock.
 #pragma once
 
 #include <chrono>
@@ -26,8 +27,8 @@ struct IterationRecord {
   bool skipped = false;
   bool nan = false;
   double seconds = 0;
-  int64_t tokens = 0;        // of the global batch
-  double model_flops = 0;    // of the whole step over all ranks
+  int64_t tokens = 0;      // of the global batch
+  double model_flops = 0;  // of the whole step over all ranks
 };
 
 struct MetricsOptions {
@@ -35,8 +36,8 @@ struct MetricsOptions {
   int64_t world_size = 1;
   int64_t log_interval = 100;
   bool log_throughput = false;
-  std::string file;          // empty: none
-  int64_t keep_up_to = 0;    // lines of later iterations in an existing file are dropped
+  std::string file;        // empty: none
+  int64_t keep_up_to = 0;  // lines of later iterations in an existing file are dropped
 };
 
 class Metrics {

@@ -25,8 +25,8 @@ FieldList TrainingConfig::fields() {
       {"recompute-num-layers", &recompute_num_layers,
        "Layers in a chunk (uniform), or layers recomputed (block).", at_least(1)},
       {"ddp-bucket-size", &ddp_bucket_size,
-       "Elements of a gradient bucket; its sum over data ranks starts when it is full.", at_least(1),
-       "larger of 40,000,000 and 1,000,000 x data ranks"},
+       "Elements of a gradient bucket; its sum over data ranks starts when it is full.",
+       at_least(1), "larger of 40,000,000 and 1,000,000 x data ranks"},
   };
 }
 
@@ -48,8 +48,8 @@ RecomputePlan TrainingConfig::recompute_plan() const {
 FieldList LoggingConfig::fields() {
   return {
       {"eval-interval", &eval_interval, "Iterations between validations.", at_least(1)},
-      {"eval-iters", &eval_iters, "Batches of each validation and of the test; 0 switches both off.",
-       at_least(0)},
+      {"eval-iters", &eval_iters,
+       "Batches of each validation and of the test; 0 switches both off.", at_least(0)},
       {"log-interval", &log_interval, "Iterations between log lines.", at_least(1)},
       {"log-throughput", &log_throughput, "Model TFLOP/s of each rank in the log line."},
       {"log-params-norm", &log_params_norm, "L2 norm of the parameters in the log line."},
@@ -115,13 +115,15 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
   }
   if (training.recompute_activations &&
       training.recompute_granularity == RecomputeGranularity::kFull) {
-    problems.add("--recompute-activations means selective; it contradicts --recompute-granularity full");
+    problems.add(
+        "--recompute-activations means selective; it contradicts --recompute-granularity full");
   }
   if (environment.world_size % tensor == 0) {
     const int64_t data_size = environment.world_size / tensor;
     batch.check(data_size, training.train_iters.has_value(), problems);
-    const TrainingLength length{training.train_iters, training.train_samples,
-                                batch.micro_batch_size ? batch.resolved_global_batch_size(data_size) : 1};
+    const TrainingLength length{
+        training.train_iters, training.train_samples,
+        batch.micro_batch_size ? batch.resolved_global_batch_size(data_size) : 1};
     resolve_parameter_schedule(learning_rate, length, problems);
   }
   if (checkpoint.save_interval && !checkpoint.save) {
@@ -136,7 +138,8 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
 }
 
 PlanRequest RunConfig::plan_request(int64_t world_size) const {
-  PlanRequest request{.model = model};
+  PlanRequest request;
+  request.model = model;
   request.layout.tensor = distributed.tensor_model_parallel_size;
   request.layout.data = world_size / request.layout.tensor;
   request.micro_batch_size = *batch.micro_batch_size;

@@ -1,8 +1,8 @@
 // Everything a training run is told, and every rule that ties the parts together.
 //
-// Each module's struct has its own field listing; this file joins them into the sections of --help, the
-// run file and the copy in a checkpoint, and holds the cross-checks, which are all made before any
-// device is touched and all reported at once.
+// Each module's struct has its own field listing; this file joins them into the sections of --help,
+// the run file and the copy in a checkpoint, and holds the cross-checks, which are all made before
+// any device is touched and all reported at once.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -91,8 +91,8 @@ struct RunConfig {
   /// {section title: {flag: value}}, the resolved configuration.
   nlohmann::json to_json();
 
-  /// Fills what is derived from other flags (positions from the sequence length, the vocabulary of mock
-  /// data), then checks every rule against `environment`. Touches no device and opens no data.
+  /// Fills what is derived from other flags (positions from the sequence length, the vocabulary of
+  /// mock data), then checks every rule against `environment`. Touches no device and opens no data.
   void resolve_and_check(const LaunchEnvironment& environment, Problems& problems);
 
   /// The same for the planner; the vocabulary size must be known.

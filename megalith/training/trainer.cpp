@@ -29,10 +29,12 @@ double model_flops(const ModelConfig& config, int64_t samples, int64_t seq_lengt
   const double head = static_cast<double>(config.head_size());
   const double query = static_cast<double>(config.num_attention_heads) * head;
   const double key_value = static_cast<double>(config.num_query_groups()) * head;
-  const double mlp = (config.swiglu ? 3.0 : 2.0) * static_cast<double>(config.ffn_hidden_size()) * h;
-  const double layer = h * (query + 2 * key_value) + query * h + mlp +
-                       2 * static_cast<double>(seq_length) * query;
-  const double all = static_cast<double>(config.num_layers) * layer + h * static_cast<double>(padded_vocab);
+  const double mlp =
+      (config.swiglu ? 3.0 : 2.0) * static_cast<double>(config.ffn_hidden_size()) * h;
+  const double layer =
+      h * (query + 2 * key_value) + query * h + mlp + 2 * static_cast<double>(seq_length) * query;
+  const double all =
+      static_cast<double>(config.num_layers) * layer + h * static_cast<double>(padded_vocab);
   return 6.0 * tokens * all;  // 2 a multiply-add, three times: forward, input and weight gradients
 }
 
@@ -66,11 +68,12 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
                                            groups_.model(), groups_.tensor().rank == 0);
   resume();
 
-  MetricsOptions metrics{.silent = groups_.world_rank() != 0,
-                         .world_size = groups_.layout().world_size(),
-                         .log_interval = config_.logging.log_interval,
-                         .log_throughput = config_.logging.log_throughput,
-                         .keep_up_to = progress_.iteration};
+  MetricsOptions metrics;
+  metrics.silent = groups_.world_rank() != 0;
+  metrics.world_size = groups_.layout().world_size();
+  metrics.log_interval = config_.logging.log_interval;
+  metrics.log_throughput = config_.logging.log_throughput;
+  metrics.keep_up_to = progress_.iteration;
   if (config_.logging.metrics_file) {
     metrics.file = *config_.logging.metrics_file;
   } else if (config_.checkpoint.save) {
@@ -89,9 +92,9 @@ void Trainer::open_data() {
   DatasetRequest request;
   request.sequence_length = config_.training.seq_length;
   request.seed = config_.training.seed;
-  request.samples = requested_samples(
-      total_iterations_, config_.training.train_samples, config_.logging.eval_interval,
-      config_.logging.eval_iters, batch_schedule_->final_global_batch());
+  request.samples = requested_samples(total_iterations_, config_.training.train_samples,
+                                      config_.logging.eval_interval, config_.logging.eval_iters,
+                                      batch_schedule_->final_global_batch());
   request.wanted = {!config_.training.skip_train && total_iterations_ > 0,
                     config_.logging.eval_iters > 0, config_.logging.eval_iters > 0};
   request.vocab_size = tokenizer_->vocab_size();
@@ -112,7 +115,9 @@ void Trainer::open_data() {
 
 std::unique_ptr<BatchLoader> Trainer::make_loader(Split split, int64_t consumed) const {
   LoaderOptions options;
-  options.name = split == Split::kTrain ? "training" : split == Split::kValid ? "validation" : "test";
+  options.name = split == Split::kTrain   ? "training"
+                 : split == Split::kValid ? "validation"
+                                          : "test";
   options.kind = config_.data.dataloader_type;
   options.consumed_samples = consumed;
   options.micro_batch_size = batch_schedule_->micro_batch_size();
@@ -128,11 +133,12 @@ void Trainer::announce() {
   const auto& layout = groups_.layout();
   const int64_t padded = config_.model.padded_vocab_size(layout.tensor);
   metrics_->say(fmt::format(
-      "megalith: {} parameters ({} with the vocabulary padded to {}), {} rank(s) = tensor {} x data {}, "
+      "megalith: {} parameters ({} with the vocabulary padded to {}), {} rank(s) = tensor {} x "
+      "data {}, "
       "{} on {}, {} thread(s) each",
       config_.model.num_parameters(config_.model.vocab_size), config_.model.num_parameters(padded),
-      padded, layout.world_size(), layout.tensor, layout.data,
-      c10::toString(model_->dtype()), distributed_.device().str(), distributed_.num_threads()));
+      padded, layout.world_size(), layout.tensor, layout.data, c10::toString(model_->dtype()),
+      distributed_.device().str(), distributed_.num_threads()));
   for (auto& [title, fields] : config_.sections()) {
     std::string line;
     for (const auto& field : fields) {
@@ -181,16 +187,16 @@ void Trainer::run() {
 Trainer::StepLoss Trainer::forward_backward(int64_t num_micro_batches, double loss_scale) {
   const auto options = at::TensorOptions(distributed_.device()).dtype(at::kDouble);
   StepLoss sums{at::zeros({}, options), at::zeros({}, options)};
-  const double share =
-      loss_scale / static_cast<double>(num_micro_batches * groups_.data().size());
+  const double share = loss_scale / static_cast<double>(num_micro_batches * groups_.data().size());
   at::Tensor loss;
   const StageActions actions{
       .forward =
           [&](int64_t micro_batch) {
             const BatchTensors batch = to_tensors(train_loader_->next(), distributed_.device());
-            LayerContext context{.training = true,
-                                 .key = {config_.training.seed, progress_.iteration, micro_batch,
-                                         groups_.data().rank, groups_.tensor().rank}};
+            LayerContext context;
+            context.training = true;
+            context.key = {config_.training.seed, progress_.iteration, micro_batch,
+                           groups_.data().rank, groups_.tensor().rank};
             const at::Tensor losses =
                 model_->token_losses(batch.input, batch.labels, context, recompute_plan_);
             const at::Tensor masked = (losses * batch.loss_mask).sum();
@@ -221,9 +227,8 @@ bool Trainer::train_step() {
 
   gradients_->zero();
   const StepLoss sums = forward_backward(num_micro_batches, record.loss_scale);
-  const Optimizer::Result result =
-      optimizer_->step(record.learning_rate, schedule_->weight_decay(progress_.schedule_samples),
-                       record.loss_scale);
+  const Optimizer::Result result = optimizer_->step(
+      record.learning_rate, schedule_->weight_decay(progress_.schedule_samples), record.loss_scale);
   loss_scaler_.update(!result.updated);
   // ---------------------------------------------------------------- below here nothing trains
   progress_.iteration += 1;
@@ -251,8 +256,7 @@ bool Trainer::train_step() {
   record.model_flops = model_flops(config_.model, record.global_batch, config_.training.seq_length,
                                    config_.model.padded_vocab_size(groups_.tensor().size()));
   if (config_.logging.log_params_norm) record.parameter_norm = optimizer_->parameter_norm();
-  record.seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   metrics_->record(record);
   if (record.skipped) check_finite(record, result.first_bad_parameter);
   const auto& interval = config_.training.exit_interval;
@@ -265,8 +269,8 @@ void Trainer::check_finite(const IterationRecord& record, const std::string& bad
       record.iteration, bad_parameter, record.loss, record.loss_scale);
   metrics_->say(text);
   if (loss_scaler_.is_dynamic() || config_.logging.no_check_for_nan) return;
-  throw RunError(
-      "{}; lower --lr, or go on regardless with --no-check-for-nan-in-loss-and-grad", text);
+  throw RunError("{}; lower --lr, or go on regardless with --no-check-for-nan-in-loss-and-grad",
+                 text);
 }
 
 double Trainer::evaluate(BatchLoader& loader) {

@@ -1,8 +1,9 @@
 // The training loop: batch, forward and backward, clip, update; a line; then what only watches.
 //
-// Owns model, optimizer and loaders of one rank. Validation runs every eval-interval iterations, the test
-// at the end. Stops at the end, at exit-interval, after exit-duration, or when `stop_signal` is set on
-// any rank; all ranks stop after the same iteration, and save when a folder is given.
+// Owns model, optimizer and loaders of one rank. Validation runs every eval-interval iterations,
+// the test at the end. Stops at the end, at exit-interval, after exit-duration, or when
+// `stop_signal` is set on any rank; all ranks stop after the same iteration, and save when a folder
+// is given.
 #pragma once
 
 #include <atomic>
@@ -22,14 +23,15 @@ struct TrainingProgress {
   int64_t iteration = 0;
   int64_t consumed_samples = 0;
   int64_t consumed_valid_samples = 0;
-  int64_t schedule_samples = 0;  // samples of the steps that updated: where the learning rate stands
+  int64_t schedule_samples =
+      0;  // samples of the steps that updated: where the learning rate stands
   int64_t skipped_iterations = 0;
 };
 
 class Trainer {
  public:
-  /// Builds model and optimizer, opens the data, loads the checkpoint. `config` is resolved and checked.
-  /// Communicates: world, every rank must construct.
+  /// Builds model and optimizer, opens the data, loads the checkpoint. `config` is resolved and
+  /// checked. Communicates: world, every rank must construct.
   Trainer(RunConfig config, Distributed& distributed, const std::atomic<bool>& stop_signal);
   ~Trainer();
 
@@ -71,9 +73,10 @@ class Trainer {
   std::chrono::steady_clock::time_point started_;
 };
 
-/// Floating point operations of one step over `samples` sequences, forward and backward, attention not
-/// halved and recompute not counted: Korthikanti et al. (2022), equation 7, for the widths given. For
-/// four-fold MLPs it is 72·B·L·s·h²·(1 + s/6h + V/12hL).
-double model_flops(const ModelConfig& config, int64_t samples, int64_t seq_length, int64_t padded_vocab);
+/// Floating point operations of one step over `samples` sequences, forward and backward, attention
+/// not halved and recompute not counted: Korthikanti et al. (2022), equation 7, for the widths
+/// given. For four-fold MLPs it is 72·B·L·s·h²·(1 + s/6h + V/12hL).
+double model_flops(const ModelConfig& config, int64_t samples, int64_t seq_length,
+                   int64_t padded_vocab);
 
 }  // namespace megalith

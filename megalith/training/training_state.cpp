@@ -66,8 +66,9 @@ void save_training_state(RunConfig& config, const ProcessGroups& groups, GptMode
                   meta_of(config, groups, optimizer, loss_scaler, progress), groups);
 }
 
-TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& groups, GptModel& model,
-                                     Optimizer& optimizer, LossScaler& loss_scaler) {
+TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& groups,
+                                     GptModel& model, Optimizer& optimizer,
+                                     LossScaler& loss_scaler) {
   const std::string& folder = *config.checkpoint.load;
   if (config.checkpoint.load_if_exists && !latest_iteration(folder)) return {};
   const Checkpoint checkpoint = Checkpoint::open(folder, config.checkpoint.ckpt_step);
@@ -96,10 +97,12 @@ TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& gro
   const auto& layout = meta.at("layout");
   const bool dropout = config.model.hidden_dropout > 0 || config.model.attention_dropout > 0;
   if (groups.world_rank() == 0 && dropout &&
-      (layout.at("tensor") != groups.layout().tensor || layout.at("data") != groups.layout().data)) {
-    fmt::print("notice: the checkpoint was saved by tensor {} x data {} ranks; dropout continues on "
-               "other masks\n",
-               layout.at("tensor").get<int64_t>(), layout.at("data").get<int64_t>());
+      (layout.at("tensor") != groups.layout().tensor ||
+       layout.at("data") != groups.layout().data)) {
+    fmt::print(
+        "notice: the checkpoint was saved by tensor {} x data {} ranks; dropout continues on "
+        "other masks\n",
+        layout.at("tensor").get<int64_t>(), layout.at("data").get<int64_t>());
   }
   return {.iteration = checkpoint.iteration(),
           .consumed_samples = stored.at("consumed_samples"),

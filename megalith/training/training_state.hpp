@@ -1,7 +1,7 @@
 // A run's state in a checkpoint: weights, optimizer, loss scale, progress and configuration.
 //
-// What is stored for each tensor and how layouts change is checkpoint/checkpoint.hpp's; this file says
-// which tensors and numbers make a training run.
+// What is stored for each tensor and how layouts change is checkpoint/checkpoint.hpp's; this file
+// says which tensors and numbers make a training run.
 #pragma once
 
 #include "megalith/training/trainer.hpp"
@@ -15,7 +15,8 @@ void save_training_state(RunConfig& config, const ProcessGroups& groups, GptMode
 
 /// Fills model, optimizer and loss scaler from --load and returns where the run stood (zeros with
 /// --finetune). Throws UsageError when there is no checkpoint, unless --load-if-exists.
-TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& groups, GptModel& model,
-                                     Optimizer& optimizer, LossScaler& loss_scaler);
+TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& groups,
+                                     GptModel& model, Optimizer& optimizer,
+                                     LossScaler& loss_scaler);
 
 }  // namespace megalith
