@@ -174,6 +174,7 @@ void Checkpoint::State::verify_slice(const ManifestTensor& tensor,
         "earlier checkpoint with --ckpt-step",
         source.path(), slice.key);
   }
+  source.release(entry(tensor, slice));
   verified.insert(&slice);
 }
 
@@ -218,8 +219,9 @@ void Checkpoint::read(const std::vector<CheckpointTensor>& tensors,
   }
   for (const auto& copy : copies) {
     const auto& file = state_->file(copy.slice->file);
-    const at::Tensor stored = file.tensor(state_->entry(*copy.tensor, *copy.slice));
-    copy_values(copy.target, narrow_to(stored, copy.offset, copy.length));
+    const auto& entry = state_->entry(*copy.tensor, *copy.slice);
+    copy_values(copy.target, narrow_to(file.tensor(entry), copy.offset, copy.length));
+    file.release(entry);  // else the whole checkpoint would count as this process's memory
   }
 }
 

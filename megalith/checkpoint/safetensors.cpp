@@ -1,6 +1,8 @@
 #include "megalith/checkpoint/safetensors.hpp"
 
 #include <ATen/ATen.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -257,6 +259,14 @@ std::span<const std::byte> SafetensorsFile::header_bytes() const {
 std::span<const std::byte> SafetensorsFile::bytes(const SafetensorsEntry& entry) const {
   return file_->bytes().subspan(static_cast<size_t>(data_start_ + entry.begin),
                                 static_cast<size_t>(entry.end - entry.begin));
+}
+
+void SafetensorsFile::release(const SafetensorsEntry& entry) const {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto data = bytes(entry);
+  const auto first = reinterpret_cast<uintptr_t>(data.data());
+  const uintptr_t begin = first / page * page;  // a page shared with a neighbour is read again
+  ::madvise(reinterpret_cast<void*>(begin), first + data.size() - begin, MADV_DONTNEED);
 }
 
 at::Tensor SafetensorsFile::tensor(const SafetensorsEntry& entry) const {

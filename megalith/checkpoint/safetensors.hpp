@@ -52,6 +52,8 @@ class SafetensorsFile {
   /// The length field and the header.
   std::span<const std::byte> header_bytes() const;
   std::span<const std::byte> bytes(const SafetensorsEntry& entry) const;
+  /// Gives the memory of bytes that were read back to the system; they can be read again.
+  void release(const SafetensorsEntry& entry) const;
   /// A tensor on the CPU over the mapped bytes; it keeps the mapping alive and must not be written.
   at::Tensor tensor(const SafetensorsEntry& entry) const;
   /// The same by name. Throws UsageError when there is no such tensor.
