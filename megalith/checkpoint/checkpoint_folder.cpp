@@ -101,15 +101,24 @@ std::vector<std::string> unfinished_saves(const std::string& folder) {
 }
 
 void remove_unfinished_saves(const std::string& folder) {
+  std::vector<fs::path> leftovers;
   for (const auto& name : unfinished_saves(folder)) {
-    std::error_code error;
     const fs::path target = fs::path(folder) / name.substr(0, name.find(".tmp-"));
     if (name.ends_with(kReplacedSuffix) && !fs::exists(target)) {
       fs::rename(fs::path(folder) / name, target);
-      continue;
+    } else {
+      leftovers.push_back(fs::path(folder) / name);
     }
-    fs::remove_all(fs::path(folder) / name, error);
-    if (error) throw RunError("{}/{}: cannot delete: {}", folder, name, error.message());
+  }
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    if (entry.path().filename().string().starts_with(std::string(kTracker) + ".tmp.")) {
+      leftovers.push_back(entry.path());
+    }
+  }
+  for (const auto& path : leftovers) {
+    fs::remove_all(path, error);
+    if (error) throw RunError("{}: cannot delete: {}", path.string(), error.message());
   }
 }
 

@@ -31,9 +31,9 @@ std::vector<std::string> unfinished_saves(const std::string& folder);
 /// A checkpoint set aside for the moment in which another takes its name.
 constexpr const char* kReplacedSuffix = "-replaced";
 
-/// Deletes unfinished_saves(), and gives a checkpoint that was set aside its name back if the save
-/// that did so was killed before it gave the name to the new one. Only for who knows that no other
-/// run is saving there.
+/// Deletes unfinished_saves() and what a killed write of the latest iteration left, and gives a
+/// checkpoint that was set aside its name back if the save that did so was killed before it gave
+/// the name to the new one. Only for who knows that no other run is saving there.
 void remove_unfinished_saves(const std::string& folder);
 
 /// The folder with the manifest: `folder` itself when it is one checkpoint, else the named

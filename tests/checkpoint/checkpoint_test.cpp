@@ -300,6 +300,7 @@ TEST(CheckpointFolder, UnfinishedSavesAreIgnoredAndRemovedOnRequest) {
   const TemporaryFolder folder;
   save_sample(folder.path(), 1, {.tensor = 1, .data = 1});
   folder.write("iter_0000002.tmp-0123456789abcdef/model_00000.safetensors", "half");
+  folder.write("latest_checkpointed_iteration.txt.tmp.123.0", "2");
   EXPECT_EQ(complete_iterations(folder.path()), std::vector<int64_t>{1});
   // Killed between setting the old iteration 1 aside and giving its name to the new one.
   fs::rename(folder.path("iter_0000001"), folder.path("iter_0000001.tmp-0-replaced"));
