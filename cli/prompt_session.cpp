@@ -163,6 +163,7 @@ bool PromptSession::next_line(std::string& line) {
   distributed_.on_first_rank(fmt::format("prompt {}", ++num_lines_), [&] {
     if (::isatty(STDIN_FILENO)) print_now("> ");
     there = static_cast<bool>(std::getline(std::cin, line));
+    if (!there && ::isatty(STDIN_FILENO)) print_now("\n");
     line.insert(line.begin(), there ? '+' : '-');
   });
   share(line, distributed_.groups().world(), distributed_.device());
