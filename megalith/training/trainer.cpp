@@ -294,9 +294,13 @@ double Trainer::evaluate(BatchLoader& loader) {
 
 void Trainer::validate() {
   if (!datasets_.valid || config_.logging.eval_iters == 0) return;
-  if (!valid_loader_) valid_loader_ = make_loader(Split::kValid, progress_.consumed_valid_samples);
+  if (!valid_loader_) {
+    // Where an uninterrupted run would stand: one validation for every eval-interval so far.
+    const int64_t done = (progress_.iteration - 1) / config_.logging.eval_interval;
+    valid_loader_ = make_loader(
+        Split::kValid, done * config_.logging.eval_iters * batch_schedule_->final_global_batch());
+  }
   const double loss = evaluate(*valid_loader_);
-  progress_.consumed_valid_samples = valid_loader_->consumed_samples();
   metrics_->evaluation("validation", fmt::format("iteration {}", progress_.iteration),
                        progress_.iteration, loss);
 }

@@ -22,7 +22,6 @@ class BatchLoader;
 struct TrainingProgress {
   int64_t iteration = 0;
   int64_t consumed_samples = 0;
-  int64_t consumed_valid_samples = 0;
   int64_t schedule_samples =
       0;  // samples of the steps that updated: where the learning rate stands
   int64_t skipped_iterations = 0;

@@ -31,7 +31,6 @@ nlohmann::json meta_of(RunConfig& config, const ProcessGroups& groups, const Opt
   meta["configuration"] = config.to_json();
   meta["layout"] = {{"tensor", groups.layout().tensor}, {"data", groups.layout().data}};
   meta["training"] = {{"consumed_samples", progress.consumed_samples},
-                      {"consumed_valid_samples", progress.consumed_valid_samples},
                       {"schedule_samples", progress.schedule_samples},
                       {"skipped_iterations", progress.skipped_iterations},
                       {"optimizer_updates", optimizer.num_updates()},
@@ -106,7 +105,6 @@ TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& gro
   }
   return {.iteration = checkpoint.iteration(),
           .consumed_samples = stored.at("consumed_samples"),
-          .consumed_valid_samples = stored.at("consumed_valid_samples"),
           .schedule_samples = stored.at("schedule_samples"),
           .skipped_iterations = stored.at("skipped_iterations")};
 }

@@ -1,0 +1,289 @@
+// megalith pretrain from outside: real processes on a few documents, the same loss for every
+// layout, exact resume, clean stops, mistakes all reported at once, and the paper's parameter
+// counts.
+#include <gmock/gmock.h>
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "megalith/core/error.hpp"
+#include "support/process.hpp"
+#include "support/temporary_folder.hpp"
+
+namespace megalith::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using Words = std::vector<std::string>;
+
+/// Metrics of a run: losses by iteration, in order, then validation and test.
+std::vector<std::pair<std::string, double>> numbers_of(const std::string& path,
+                                                       const std::vector<std::string>& keys) {
+  std::vector<std::pair<std::string, double>> numbers;
+  std::ifstream in(path);
+  for (std::string line; std::getline(in, line);) {
+    const auto object = nlohmann::json::parse(line);
+    for (const auto& key : keys) {
+      if (!object.contains(key)) continue;
+      numbers.emplace_back(fmt::format("{} at {}", key, object.at("iteration").get<int64_t>()),
+                           object.at(key).is_number() ? object.at(key).get<double>()
+                                                      : HUGE_VAL);  // "Infinity", "NaN"
+    }
+  }
+  return numbers;
+}
+
+/// A port that the system picked and nobody listens on.
+int free_port() {
+  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ::bind(socket, reinterpret_cast<sockaddr*>(&address), size);
+  ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
+  ::close(socket);
+  return ntohs(address.sin_port);
+}
+
+const std::vector<std::string> kLosses{"lm_loss", "validation_loss", "test_loss"};
+
+class Pretrain : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<TemporaryFolder>();
+    // Text as ids: "next is the last plus a step" is learned within a few iterations.
+    std::ofstream text(file("text.jsonl"));
+    for (int document = 0; document < 60; ++document) {
+      std::string ids;
+      for (int i = 0; i < 40; ++i) ids += fmt::format("{} ", (document * 7 + i * 3) % 90);
+      text << nlohmann::json{{"text", ids}}.dump() << "\n";
+    }
+    text.close();
+    const auto result = run_process({MEGALITH_BINARY, "preprocess", "--input", file("text.jsonl"),
+                                     "--output-prefix", file("ids"), "--tokenizer-type",
+                                     "NullTokenizer", "--vocab-size", "90", "--append-eod"});
+    ASSERT_EQ(result.status, 0) << result.err;
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+
+  static std::string file(const std::string& name) { return folder_->path(name); }
+
+  static Words command(int64_t num_ranks, const Words& flags) {
+    Words words{MEGALITH_BINARY};
+    if (num_ranks > 1) {
+      words.insert(words.end(), {"launch", "--nproc-per-node", fmt::format("{}", num_ranks)});
+    }
+    words.insert(words.end(), {"pretrain",
+                               "gpt",
+                               "--num-layers",
+                               "2",
+                               "--hidden-size",
+                               "32",
+                               "--num-attention-heads",
+                               "4",
+                               "--seq-length",
+                               "16",
+                               "--micro-batch-size",
+                               "2",
+                               "--global-batch-size",
+                               "8",
+                               "--train-iters",
+                               "8",
+                               "--lr",
+                               "0.01",
+                               "--lr-warmup-iters",
+                               "2",
+                               "--eval-interval",
+                               "4",
+                               "--eval-iters",
+                               "2",
+                               "--log-interval",
+                               "1",
+                               "--split",
+                               "80,10,10",
+                               "--tokenizer-type",
+                               "NullTokenizer",
+                               "--vocab-size",
+                               "90",
+                               "--data-path",
+                               file("ids_text_document"),
+                               "--num-threads",
+                               "1"});
+    words.insert(words.end(), flags.begin(), flags.end());
+    return words;
+  }
+  static ProcessResult pretrain(int64_t num_ranks, const Words& flags) {
+    return run_process(command(num_ranks, flags), {}, 120);
+  }
+
+ private:
+  static inline std::unique_ptr<TemporaryFolder> folder_;
+};
+
+TEST_F(Pretrain, HasTheSameLossesForEveryLayout) {
+  const Words no_dropout{"--hidden-dropout", "0", "--attention-dropout", "0"};
+  std::vector<std::pair<std::string, double>> expected;
+  for (const auto& [ranks, tensor] : {std::pair{1, "1"}, {2, "2"}, {2, "1"}, {4, "2"}}) {
+    const std::string metrics = file(fmt::format("metrics_{}_{}.jsonl", ranks, tensor));
+    Words flags = no_dropout;
+    flags.insert(flags.end(), {"--tensor-model-parallel-size", tensor, "--metrics-file", metrics});
+    const auto result = pretrain(ranks, flags);
+    ASSERT_EQ(result.status, 0) << result.err << result.out;
+    const auto losses = numbers_of(metrics, kLosses);
+    if (expected.empty()) expected = losses;
+    ASSERT_EQ(losses.size(), 8 + 2 + 1);
+    for (size_t i = 0; i < losses.size(); ++i) {
+      EXPECT_EQ(losses[i].first, expected[i].first);
+      // fp32 sums in another order over 8 steps that Adam amplifies.
+      EXPECT_NEAR(losses[i].second, expected[i].second, 1e-4 * expected[i].second)
+          << losses[i].first << " on " << ranks << " ranks, tensor " << tensor;
+    }
+  }
+  EXPECT_LT(expected[9].second, expected[0].second - 0.5) << "the model did not learn";
+}
+
+class PretrainPrecision : public Pretrain, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(PretrainPrecision, ResumesBitForBit) {
+  const std::string precision = GetParam();
+  const std::string whole = file("whole" + precision), parts = file("parts" + precision);
+  Words flags{"--tensor-model-parallel-size", "2"};
+  if (!precision.empty()) flags.push_back("--" + precision);
+  const auto with = [&](Words more) {
+    more.insert(more.begin(), flags.begin(), flags.end());
+    return more;
+  };
+  auto result = pretrain(2, with({"--save", whole}));
+  ASSERT_EQ(result.status, 0) << result.err << result.out;
+  result = pretrain(2, with({"--save", parts, "--exit-interval", "5"}));
+  ASSERT_EQ(result.status, 0) << result.err << result.out;
+  result = pretrain(2, with({"--save", parts, "--load", parts}));
+  ASSERT_EQ(result.status, 0) << result.err << result.out;
+  EXPECT_THAT(result.out, HasSubstr("resumed at iteration 5"));
+
+  Words keys = kLosses;
+  keys.insert(keys.end(), {"grad_norm", "loss_scale", "learning_rate"});
+  EXPECT_EQ(numbers_of(whole + "/metrics.jsonl", keys), numbers_of(parts + "/metrics.jsonl", keys));
+  const auto diff = run_process({MEGALITH_BINARY, "checkpoint", "diff", whole, parts});
+  EXPECT_EQ(diff.status, 0) << diff.err;
+  EXPECT_THAT(diff.out, ::testing::ContainsRegex("([0-9]+) of [0-9]+ bit-identical"));
+  EXPECT_THAT(diff.out, ::testing::Not(HasSubstr("largest"))) << diff.out;
+}
+INSTANTIATE_TEST_SUITE_P(, PretrainPrecision, ::testing::Values("", "bf16", "fp16"));
+
+TEST_F(Pretrain, GoesOnAtAnotherLayout) {
+  const Words no_dropout{"--hidden-dropout", "0", "--attention-dropout", "0"};
+  const std::string whole = file("layout_whole"), parts = file("layout_parts");
+  const auto run = [&](int64_t ranks, Words flags) {
+    flags.insert(flags.end(), no_dropout.begin(), no_dropout.end());
+    const auto result = pretrain(ranks, flags);
+    ASSERT_EQ(result.status, 0) << result.err << result.out;
+  };
+  run(1, {"--save", whole});
+  run(2, {"--save", parts, "--tensor-model-parallel-size", "2", "--exit-interval", "4"});
+  run(2, {"--save", parts, "--load", parts, "--tensor-model-parallel-size", "1"});
+  const auto expected = numbers_of(whole + "/metrics.jsonl", kLosses);
+  const auto losses = numbers_of(parts + "/metrics.jsonl", kLosses);
+  // The run that stopped at iteration 4 did not validate there; all else is there.
+  std::map<std::string, double> by_name(expected.begin(), expected.end());
+  EXPECT_GE(losses.size(), expected.size() - 1);
+  for (const auto& [name, loss] : losses) EXPECT_NEAR(loss, by_name.at(name), 1e-4 * loss) << name;
+}
+
+TEST_F(Pretrain, SavesAndStopsOnSigterm) {
+  const std::string save = file("stopped");
+  Process process(command(2, {"--tensor-model-parallel-size", "2", "--train-iters", "100000",
+                              "--eval-iters", "0", "--save", save}));
+  ASSERT_TRUE(process.wait_for_output("iteration        3/", 60));
+  process.send(SIGTERM);
+  const auto result = process.wait(60);
+  EXPECT_THAT(result.out, HasSubstr("stopped at iteration"));
+  const auto list = run_process({MEGALITH_BINARY, "checkpoint", "list", save});
+  EXPECT_EQ(list.status, 0) << list.err;
+}
+
+TEST_F(Pretrain, ReportsAllMistakesAtOnceAndTouchesNothing) {
+  const std::string save = file("never");
+  const auto result =
+      pretrain(1, {"--hidden-size", "30", "--seq-length", "64", "--max-position-embeddings", "32",
+                   "--lr", "-1", "--global-batch-size", "7", "--bf16", "--fp16",
+                   "--sequence-parallel", "--tensor-model-parallel-sise", "2", "--save", save});
+  EXPECT_EQ(result.status, 2);
+  for (const char* text :
+       {"--hidden-size 30 does not divide by --num-attention-heads 4",
+        "--seq-length 64 is longer than --max-position-embeddings 32", "--lr must be",
+        "--bf16 and --fp16 exclude each other", "--sequence-parallel is not supported",
+        "did you mean --tensor-model-parallel-size"}) {
+    EXPECT_THAT(result.err, HasSubstr(text));
+  }
+  EXPECT_THAT(result.err, HasSubstr("7"));
+  EXPECT_FALSE(std::filesystem::exists(save));
+}
+
+TEST_F(Pretrain, RefusesToLoadWhatIsNotThere) {
+  const auto result = pretrain(1, {"--load", file("nowhere")});
+  EXPECT_EQ(result.status, 2);
+  EXPECT_THAT(result.err, HasSubstr("nowhere"));
+  EXPECT_EQ(pretrain(1, {"--load", file("nowhere"), "--load-if-exists", "--train-iters", "1",
+                         "--lr-warmup-iters", "0"})
+                .status,
+            0);
+}
+
+TEST_F(Pretrain, NoticesARankWithOtherFlags) {
+  const std::string script =
+      fmt::format("if [ $RANK = 1 ]; then S=0.02; else S=0.01; fi; exec {} --adam-eps $S",
+                  fmt::join(command(1, {"--tensor-model-parallel-size", "2"}), " "));
+  std::vector<std::unique_ptr<Process>> ranks;
+  const int port = free_port();
+  for (int rank = 0; rank < 2; ++rank) {
+    ProcessOptions options;
+    options.environment = {{"RANK", fmt::format("{}", rank)},
+                           {"WORLD_SIZE", "2"},
+                           {"LOCAL_RANK", fmt::format("{}", rank)},
+                           {"LOCAL_WORLD_SIZE", "2"},
+                           {"MASTER_ADDR", "127.0.0.1"},
+                           {"MASTER_PORT", fmt::format("{}", port)}};
+    ranks.push_back(std::make_unique<Process>(Words{"/bin/sh", "-c", script}, options));
+  }
+  for (auto& rank : ranks) {
+    const auto result = rank->wait(60);
+    EXPECT_EQ(result.status, 2) << result.err;
+    EXPECT_THAT(result.err, HasSubstr("rank(s) 1 were started with other settings"));
+  }
+}
+
+TEST(RunFiles, HaveThePapersParameterCounts) {
+  const std::string root = MEGALITH_SOURCE_DIR;
+  for (const auto& [name, ranks, count] : {std::tuple{"gpt2_355m", "64", "355788800"},
+                                           {"gpt2_1.2b", "64", "1213479936"},
+                                           {"gpt2_2.5b", "128", "2490408960"},
+                                           {"gpt2_4.2b", "256", "4199109120"},
+                                           {"gpt2_8.3b_table1", "512", "8317040640"},
+                                           {"gpt2_8.3b", "512", "8317040640"}}) {
+    ProcessOptions options;
+    options.environment = {
+        {"RANK", "0"},       {"WORLD_SIZE", ranks},        {"LOCAL_WORLD_SIZE", "8"},
+        {"LOCAL_RANK", "0"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", "29500"}};
+    const auto result = run_process({MEGALITH_BINARY, "pretrain", "gpt", "--config",
+                                     fmt::format("{}/configs/{}.toml", root, name), "--vocab-file",
+                                     root + "/assets/gpt2/vocab.json", "--merge-file",
+                                     root + "/assets/gpt2/merges.txt", "--mock-data", "--dry-run"},
+                                    options);
+    EXPECT_EQ(result.status, 0) << name << result.err;
+    EXPECT_THAT(result.out, HasSubstr(count)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace megalith::testing
