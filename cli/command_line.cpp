@@ -123,7 +123,8 @@ void CommandLine::section(const std::string& title, const FieldList& fields) {
     if (is_switch(field)) {
       option = state_->app.add_flag("--" + field.name);
     } else {
-      option = state_->app.add_option("--" + field.name, [](const CLI::results_t&) { return true; });
+      option =
+          state_->app.add_option("--" + field.name, [](const CLI::results_t&) { return true; });
       if (is_list(field)) {
         take_any_number(option);
       } else {
@@ -210,9 +211,8 @@ bool CommandLine::parse(const std::vector<std::string>& words, Problems& problem
   for (const auto& word : app.remaining()) {
     if (word == "--") continue;
     if (word.starts_with("-") && word != "-") {
-      const std::string bare = word.substr(word.find_first_not_of('-') == std::string::npos
-                                               ? 0
-                                               : word.find_first_not_of('-'));
+      const std::string bare = word.substr(
+          word.find_first_not_of('-') == std::string::npos ? 0 : word.find_first_not_of('-'));
       const std::string name = bare.substr(0, bare.find('='));
       const std::string near = nearest_name(name, known);
       problems.add("unknown flag --{}{}", name,
@@ -230,7 +230,8 @@ bool CommandLine::parse(const std::vector<std::string>& words, Problems& problem
     const auto& results = option->results();
     switch (flag.kind) {
       case ForeignFlag::Kind::kIgnored:
-        if (notices) fmt::print(stderr, "notice: --{} has no effect here: {}\n", flag.name, flag.text);
+        if (notices)
+          fmt::print(stderr, "notice: --{} has no effect here: {}\n", flag.name, flag.text);
         break;
       case ForeignFlag::Kind::kRefused:
         if (!flag.harmless.empty() && results == std::vector{flag.harmless}) break;
@@ -279,12 +280,14 @@ std::string CommandLine::help() const {
   std::string text = usage + " [flags]\n\n" + wrap(state_->summary, kHelpWidth, 0) + "\n";
   if (!state_->positionals.empty()) text += "\n";
   for (const auto& positional : state_->positionals) {
-    text += wrap(fmt::format("  {}  {}", positional.name, positional.help), kHelpWidth,
-                 kHelpColumn) + "\n";
+    text +=
+        wrap(fmt::format("  {}  {}", positional.name, positional.help), kHelpWidth, kHelpColumn) +
+        "\n";
   }
   const auto entry = [&](const std::string& flag, const std::string& help_text) {
     text += wrap("--" + flag, kHelpWidth - 2, kHelpColumn).insert(0, "  ") + "\n" +
-            std::string(kHelpColumn, ' ') + wrap(help_text, kHelpWidth - kHelpColumn, kHelpColumn) + "\n";
+            std::string(kHelpColumn, ' ') + wrap(help_text, kHelpWidth - kHelpColumn, kHelpColumn) +
+            "\n";
   };
   for (const auto& [title, fields] : state_->sections) {
     text += "\n" + title + ":\n";
@@ -294,8 +297,9 @@ std::string CommandLine::help() const {
   }
   text += "\nGeneral:\n";
   if (state_->has_run_file) {
-    entry("config FILE.toml", "Read settings from a TOML file under the flags' names; flags on the "
-                              "command line win.");
+    entry("config FILE.toml",
+          "Read settings from a TOML file under the flags' names; flags on the "
+          "command line win.");
   }
   entry("help", "Print this text.");
   if (!state_->epilogue.empty()) text += "\n" + state_->epilogue + "\n";

@@ -1,4 +1,5 @@
-// What upstream's pretraining scripts pass that has another name here, no effect, or no support yet.
+// What upstream's pretraining scripts pass that has another name here, no effect, or no support
+// yet.
 //
 // An upstream flag is never ignored in silence: old spellings are taken, flags that cannot change a
 // result here are accepted with a notice, and the rest are refused with a sentence.

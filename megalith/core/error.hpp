@@ -1,8 +1,9 @@
 // The error classes that carry a message meant for a person.
 //
-// A mistake in flags, files or configuration is a UsageError (exit status 2); a failure while running
-// is a RunError (exit status 1). Messages name the file, flag or rank, the value seen, what was
-// expected, and end in what to do. A broken invariant inside the program is TORCH_CHECK or std::logic_error.
+// A mistake in flags, files or configuration is a UsageError (exit status 2); a failure while
+// running is a RunError (exit status 1). Messages name the file, flag or rank, the value seen, what
+// was expected, and end in what to do. A broken invariant inside the program is TORCH_CHECK or
+// std::logic_error.
 #pragma once
 
 #include <fmt/format.h>
@@ -19,8 +20,8 @@ namespace megalith {
 struct UsageError : std::runtime_error {
   using std::runtime_error::runtime_error;
   template <class... Args>
-  explicit UsageError(fmt::format_string<Args...> format, Args&&... args)
-    requires(sizeof...(Args) > 0)
+  explicit UsageError(fmt::format_string<Args...> format,
+                      Args&&... args) requires(sizeof...(Args) > 0)
       : std::runtime_error(fmt::format(format, std::forward<Args>(args)...)) {}
 };
 
@@ -28,8 +29,8 @@ struct UsageError : std::runtime_error {
 struct RunError : std::runtime_error {
   using std::runtime_error::runtime_error;
   template <class... Args>
-  explicit RunError(fmt::format_string<Args...> format, Args&&... args)
-    requires(sizeof...(Args) > 0)
+  explicit RunError(fmt::format_string<Args...> format,
+                    Args&&... args) requires(sizeof...(Args) > 0)
       : std::runtime_error(fmt::format(format, std::forward<Args>(args)...)) {}
 };
 

@@ -165,8 +165,7 @@ std::optional<std::vector<std::string>> field_words(const Field& field) {
     return *value ? one(**value) : std::nullopt;
   };
   return std::visit(
-      Overloaded{[&](const bool* v) { return one(*v); },
-                 [&](const int64_t* v) { return one(*v); },
+      Overloaded{[&](const bool* v) { return one(*v); }, [&](const int64_t* v) { return one(*v); },
                  [&](const double* v) { return one(*v); },
                  [&](const std::string* v) { return one(*v); },
                  [&](const std::optional<int64_t>* v) { return maybe(v); },
@@ -185,17 +184,17 @@ std::optional<std::vector<std::string>> field_words(const Field& field) {
 nlohmann::json fields_to_json(const FieldList& fields) {
   nlohmann::json object = nlohmann::json::object();
   for (const auto& field : fields) {
-    object[field.name] = std::visit(
-        Overloaded{[](const Choice& v) -> nlohmann::json { return v.names.at(v.get()); },
-                   [](const auto* v) -> nlohmann::json {
-                     using T = std::decay_t<decltype(*v)>;
-                     if constexpr (requires { v->has_value(); }) {
-                       return *v ? nlohmann::json(**v) : nlohmann::json(nullptr);
-                     } else {
-                       return nlohmann::json(static_cast<const T&>(*v));
-                     }
-                   }},
-        field.value);
+    object[field.name] =
+        std::visit(Overloaded{[](const Choice& v) -> nlohmann::json { return v.names.at(v.get()); },
+                              [](const auto* v) -> nlohmann::json {
+                                using T = std::decay_t<decltype(*v)>;
+                                if constexpr (requires { v->has_value(); }) {
+                                  return *v ? nlohmann::json(**v) : nlohmann::json(nullptr);
+                                } else {
+                                  return nlohmann::json(static_cast<const T&>(*v));
+                                }
+                              }},
+                   field.value);
   }
   return object;
 }
@@ -242,7 +241,8 @@ std::string nearest_name(const std::string& word, const std::vector<std::string>
       for (size_t j = 1; j <= b.size(); ++j) {
         const size_t above_left = diagonal;
         diagonal = row[j];
-        row[j] = std::min({row[j] + 1, row[j - 1] + 1, above_left + (a[i - 1] == b[j - 1] ? 0 : 1)});
+        row[j] =
+            std::min({row[j] + 1, row[j - 1] + 1, above_left + (a[i - 1] == b[j - 1] ? 0 : 1)});
       }
     }
     return row[b.size()];

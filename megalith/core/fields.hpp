@@ -2,7 +2,7 @@
 // and the copy inside a checkpoint are all made.
 //
 // A config struct gives `FieldList fields()`: for each member its flag name, a pointer to it, one
-// sentence of help and the values allowed. cli/options turns lists into flags; to_json and
+// sentence of help and the values allowed. cli/command_line turns lists into flags; to_json and
 // from_json here serve summaries and checkpoints. Cross-checks between fields live with the
 // struct that owns the question, not here.
 #pragma once
@@ -34,10 +34,9 @@ Choice choice(Enum& member, std::vector<std::string> names) {
           [&member](size_t index) { member = static_cast<Enum>(index); }};
 }
 
-using FieldValue =
-    std::variant<bool*, int64_t*, double*, std::string*, std::optional<int64_t>*,
-                 std::optional<double>*, std::optional<std::string>*, std::vector<std::string>*,
-                 std::vector<int64_t>*, Choice>;
+using FieldValue = std::variant<bool*, int64_t*, double*, std::string*, std::optional<int64_t>*,
+                                std::optional<double>*, std::optional<std::string>*,
+                                std::vector<std::string>*, std::vector<int64_t>*, Choice>;
 
 /// Which numbers a field takes; `text` completes the sentence "must be ...".
 struct Range {
@@ -47,16 +46,17 @@ struct Range {
 
 Range at_least(double low);
 Range above(double low);
-Range between(double low, double high);      // both ends allowed
-Range half_open(double low, double high);    // low allowed, high not
+Range between(double low, double high);    // both ends allowed
+Range half_open(double low, double high);  // low allowed, high not
 
 struct Field {
   std::string name;  // the flag without its dashes
   FieldValue value;
   std::string help;
   std::optional<Range> range = std::nullopt;
-  std::string default_text = {};  // shown in --help where the default is derived, e.g. "4 x hidden-size"
-  int64_t count = 0;              // lists of exactly this many values; 0 means any number
+  std::string default_text =
+      {};             // shown in --help where the default is derived, e.g. "4 x hidden-size"
+  int64_t count = 0;  // lists of exactly this many values; 0 means any number
 };
 
 using FieldList = std::vector<Field>;

@@ -14,8 +14,12 @@ struct GradientBuffer::Hook : torch::autograd::PostAccumulateGradHook {
   size_t index;
 };
 
-GradientBuffer::GradientBuffer(ParameterList& parameters, const Group& data, int64_t bucket_elements)
-    : parameters_(parameters), data_(data), views_(parameters.size()), bucket_of_(parameters.size()) {
+GradientBuffer::GradientBuffer(ParameterList& parameters, const Group& data,
+                               int64_t bucket_elements)
+    : parameters_(parameters),
+      data_(data),
+      views_(parameters.size()),
+      bucket_of_(parameters.size()) {
   std::vector<int64_t> offsets(parameters.size()), bucket_starts{0};
   int64_t end = 0;
   for (size_t i = parameters.size(); i-- > 0;) {

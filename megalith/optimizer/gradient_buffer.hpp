@@ -1,10 +1,11 @@
-// All gradients of a rank in one contiguous buffer, cut into buckets that are summed over the data ranks
-// while the backward pass still runs.
+// All gradients of a rank in one contiguous buffer, cut into buckets that are summed over the data
+// ranks while the backward pass still runs.
 //
-// Parameters' gradients are views of the buffer: fp32 (double for a double model) whatever the compute
-// dtype. The order is the reverse of the parameter list, so that buckets fill as backward proceeds; a
-// bucket starts only after the one before it, so order and boundaries depend on the configuration only,
-// never on arrival. Each bucket is padded to a multiple of the data group's size.
+// Parameters' gradients are views of the buffer: fp32 (double for a double model) whatever the
+// compute dtype. The order is the reverse of the parameter list, so that buckets fill as backward
+// proceeds; a bucket starts only after the one before it, so order and boundaries depend on the
+// configuration only, never on arrival. Each bucket is padded to a multiple of the data group's
+// size.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -19,18 +20,20 @@ namespace megalith {
 
 class GradientBuffer {
  public:
-  /// `parameters` must outlive the buffer. `bucket_elements` is the size at which a bucket is closed.
+  /// `parameters` must outlive the buffer. `bucket_elements` is the size at which a bucket is
+  /// closed.
   GradientBuffer(ParameterList& parameters, const Group& data, int64_t bucket_elements);
   ~GradientBuffer();
   GradientBuffer(const GradientBuffer&) = delete;
   GradientBuffer& operator=(const GradientBuffer&) = delete;
 
   void zero();
-  /// From the next backward on, buckets are summed as they fill: call before the step's last backward.
-  /// Communicates: data, during that backward; every rank must run it over the same parameters.
+  /// From the next backward on, buckets are summed as they fill: call before the step's last
+  /// backward. Communicates: data, during that backward; every rank must run it over the same
+  /// parameters.
   void reduce_during_next_backward();
-  /// Starts what has not started, and waits. Afterwards every gradient is the sum over the data ranks.
-  /// Communicates: data.
+  /// Starts what has not started, and waits. Afterwards every gradient is the sum over the data
+  /// ranks. Communicates: data.
   void finish_reduction();
 
   /// Gradient of parameter `index` of the list, in its shape.

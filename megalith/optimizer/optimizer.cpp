@@ -67,7 +67,8 @@ std::string Optimizer::first_bad_parameter() const {
   const auto count = static_cast<int64_t>(parameters_.size());
   at::Tensor first = at::full({1}, count, main_.front().options().dtype(at::kLong));
   for (int64_t i = count; i-- > 0;) {
-    if (!at::isfinite(gradients_.gradient(static_cast<size_t>(i))).all().item<bool>()) first.fill_(i);
+    if (!at::isfinite(gradients_.gradient(static_cast<size_t>(i))).all().item<bool>())
+      first.fill_(i);
   }
   all_reduce(first, model_, Reduction::kMin);
   const int64_t index = first.item<int64_t>();

@@ -2,7 +2,8 @@
 //
 // Main parameters are fp32 copies where the model computes in bf16 or fp16, else the parameters
 // themselves. The norm counts replicated parameters once and sums over the model group; a norm that
-// is not finite skips the update (fp16's overflow). Knows parameters with their ShardSpec, no layers.
+// is not finite skips the update (fp16's overflow). Knows parameters with their ShardSpec, no
+// layers.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -58,7 +59,8 @@ class Optimizer {
 
   std::vector<OptimizerState> state() const;
   int64_t num_updates() const { return num_updates_; }
-  /// After the state's tensors were loaded: sets the count and rounds main parameters into the model's.
+  /// After the state's tensors were loaded: sets the count and rounds main parameters into the
+  /// model's.
   void restore(int64_t num_updates);
   /// After the model's weights alone were loaded: takes them as main parameters.
   void adopt_parameters();

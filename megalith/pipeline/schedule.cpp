@@ -15,7 +15,8 @@ std::string schedule_text(const Schedule& schedule) {
   std::string text;
   for (const auto& action : schedule) {
     text += text.empty() ? "" : " ";
-    text += (action.kind == Action::Kind::kForward ? "F" : "B") + std::to_string(action.micro_batch);
+    text +=
+        (action.kind == Action::Kind::kForward ? "F" : "B") + std::to_string(action.micro_batch);
   }
   return text;
 }

@@ -1,7 +1,8 @@
 // The few declarations of gloo that c10d's ProcessGroupGloo.hpp mentions by name.
 //
-// The torch wheel holds gloo's code but not its headers. Only parallel/gloo_backend.cpp includes these; no
-// object of these classes is made or read outside libtorch, so their layout does not matter here.
+// The torch wheel holds gloo's code but not its headers. Only parallel/gloo_backend.cpp includes
+// these; no object of these classes is made or read outside libtorch, so their layout does not
+// matter here.
 #pragma once
 
 #include <chrono>
