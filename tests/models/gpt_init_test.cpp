@@ -4,7 +4,6 @@
 
 #include <cmath>
 
-#include "megalith/core/digest.hpp"
 #include "models/tiny_gpt.hpp"
 #include "support/numeric.hpp"
 

@@ -12,7 +12,7 @@
 namespace megalith::testing {
 namespace {
 
-constexpr double kTolerance = 1e-10;
+constexpr double kTolerance = 1e-12;
 constexpr Layout kSerial{};
 const Layout kParallel[] = {
     {.tensor = 2}, {.tensor = 4}, {.data = 2}, {.tensor = 2, .data = 2}, {.tensor = 4, .data = 2}};
@@ -35,6 +35,15 @@ TEST(GptParallel, LossAndEveryGradientEqualSerialInEveryVariant) {
     for (const Layout& layout : kParallel) {
       expect_same_step(run_step(config, layout, batch), serial, name + ", " + name_of(layout));
     }
+  }
+}
+
+TEST(GptParallel, OverGlooEqualsSerial) {
+  const ModelConfig config = tiny_gpt2();
+  const TinyBatch batch = tiny_batch(config);
+  const StepResult serial = run_step(config, kSerial, batch);
+  for (const Layout& layout : {Layout{.tensor = 2, .data = 2}, Layout{.tensor = 4}}) {
+    expect_same_step(run_step(config, layout, batch, {.over_gloo = true}), serial, name_of(layout));
   }
 }
 
@@ -77,6 +86,11 @@ TEST(GptParallel, HiddenDropoutDoesNotDependOnTensorSize) {
   for (const Layout& layout : {Layout{.tensor = 2}, Layout{.tensor = 4}}) {
     expect_same_step(run_step(config, layout, batch, {.training = true}), serial, name_of(layout));
   }
+}
+
+TensorMap random_globals_of(const ModelConfig& config) {
+  return random_globals(GptModel(config, ProcessGroups(), at::kDouble, at::kCPU, 1).parameters(),
+                        0.3);
 }
 
 struct Trained {
@@ -125,7 +139,8 @@ TEST(GptParallel, GradientNormAndWeightsAfterThreeUpdatesEqualSerial) {
       const Trained serial = train_three_steps(config, kSerial, kind);
       for (const Layout& layout : kParallel) {
         const Trained parallel = train_three_steps(config, layout, kind);
-        expect_close_maps(parallel.weights, serial.weights, kTolerance, name_of(layout));
+        // A key bias has gradient 0 up to rounding, of which Adam makes steps: 1e-10, not 1e-12.
+        expect_close_maps(parallel.weights, serial.weights, 1e-10, name_of(layout));
         for (size_t step = 0; step < 3; ++step) {
           EXPECT_NEAR(parallel.gradient_norms[step], serial.gradient_norms[step], 1e-10)
               << name_of(layout) << "step " << step;
@@ -144,6 +159,44 @@ TEST(GptParallel, GradientNormIsThatOfTheGlobalGradients) {
     sum += gradient.square().sum().item<double>();
   const auto trained = train_three_steps(config, {.tensor = 2, .data = 2}, OptimizerKind::kAdam);
   EXPECT_NEAR(trained.gradient_norms[0], std::sqrt(sum), 1e-10);
+}
+
+/// Buckets start while backward runs; recompute runs parts of backward inside it. Two micro-batches
+/// are added before the sum over data ranks.
+TEST(GptParallel, OverlappedReductionSumsEveryGradientOnce) {
+  const ModelConfig config = tiny_gpt2();
+  const TinyBatch batch = tiny_batch(config);
+  const double total = batch.loss_mask.sum().item<double>();
+  const StepResult serial = run_step(config, kSerial, batch);
+  using Kind = RecomputePlan::Kind;
+  for (const Kind kind : {Kind::kNone, Kind::kSelective, Kind::kUniform}) {
+    for (const int64_t bucket_elements : {1, 700, 1 << 20}) {
+      GlobalTensors gradients;
+      run_ranks({.tensor = 2, .data = 2}, [&](RankContext& ctx) {
+        const auto& groups = ctx.groups();
+        GptModel model(config, groups, at::kDouble, at::kCPU, 1);
+        load_slices(model.parameters(), random_globals_of(config));
+        GradientBuffer buffer(model.parameters(), groups.data(), bucket_elements);
+        const TinyBatch mine = share_of(batch, groups.data());
+        for (int64_t row = 0; row < 2; ++row) {  // a micro-batch is one of this rank's two rows
+          const auto one = [row](const at::Tensor& x) { return x.narrow(0, row, 1); };
+          if (row == 1) buffer.reduce_during_next_backward();
+          LayerContext context;
+          const at::Tensor losses = model.token_losses(
+              {one(mine.tokens), one(mine.position_ids), {}}, one(mine.labels), context, {kind, 1});
+          ((losses * one(mine.loss_mask).t()).sum() / total).backward();
+        }
+        buffer.finish_reduction();
+        for (size_t i = 0; i < model.parameters().size(); ++i) {
+          gradients.add(model.parameters()[i], buffer.gradient(i));
+        }
+        const auto& sent = groups.traffic()->entries.at("all_reduce data");
+        EXPECT_EQ(sent.calls, static_cast<int64_t>(buffer.num_buckets()));
+      });
+      expect_close_maps(gradients.take(), serial.gradients, kTolerance,
+                        fmt::format("plan {}, buckets of {}: ", int(kind), bucket_elements));
+    }
+  }
 }
 
 TEST(GptParallel, VocabularyPaddingChangesNothing) {

@@ -131,7 +131,7 @@ StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyB
       random_globals(GptModel(config, ProcessGroups(), options.dtype, at::kCPU, 1).parameters(),
                      options.weight_scale);
   const double total = batch.loss_mask.sum().item<double>();
-  run_ranks(layout, [&](RankContext& ctx) {
+  const auto body = [&](RankContext& ctx) {
     const auto& groups = ctx.groups();
     GptModel model(config, groups, options.dtype, at::kCPU, 1);
     load_slices(model.parameters(), globals);
@@ -155,7 +155,12 @@ StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyB
       result.loss = whole_loss;
       result.token_losses = parts.transpose(0, 1).reshape({parts.size(1), -1});
     }
-  });
+  };
+  if (options.over_gloo) {
+    run_gloo_ranks(layout, body);
+  } else {
+    run_ranks(layout, body);
+  }
   result.gradients = gradients.take();
   return result;
 }

@@ -32,6 +32,7 @@ struct StepOptions {
   bool training = false;  // dropout
   at::ScalarType dtype = at::kDouble;
   double weight_scale = 0.3;
+  bool over_gloo = false;
 };
 
 struct StepResult {

@@ -43,14 +43,14 @@ void check_case(const nlohmann::json& golden, const nlohmann::json& one, at::Sca
 }
 
 TEST(OptimizerOps, SixtyStepsEqualPyTorchInDouble) {
-  const auto golden = read_golden_json("optimizer.json");
+  const auto golden = read_golden_json("optimizer_reference.json");
   for (const auto& one : golden.at("cases")) {
     for (const int power : {0, 16}) check_case(golden, one, at::kDouble, 1e-12, power);
   }
 }
 
 TEST(OptimizerOps, SixtyStepsStayNearInSinglePrecision) {
-  const auto golden = read_golden_json("optimizer.json");
+  const auto golden = read_golden_json("optimizer_reference.json");
   for (const auto& one : golden.at("cases")) {
     // SGD carries the huge gradients into the parameters and back: more digits are lost on the way.
     const double tolerance = one.at("kind") == "adam" ? 2e-6 : 1e-5;

@@ -100,9 +100,9 @@ TEST(Attention, GradientsEqualFiniteDifferences) {
       const auto function = [&](const std::vector<at::Tensor>& in) {
         return ops::attention(in[0], in[1], in[2], options(true, mask, dropout));
       };
-      expect_gradients(function, {normal({3, 2, 2, 4}, 1).set_requires_grad(true),
-                                  normal({3, 2, 1, 4}, 2).set_requires_grad(true),
-                                  normal({3, 2, 1, 4}, 3).set_requires_grad(true)});
+      expect_gradients(function, {normal({3, 2, 2, 2}, 1).set_requires_grad(true),
+                                  normal({3, 2, 1, 2}, 2).set_requires_grad(true),
+                                  normal({3, 2, 1, 2}, 3).set_requires_grad(true)});
     }
   }
 }
@@ -112,10 +112,10 @@ TEST(Attention, DropoutIsUnbiasedAndKeyed) {
                    v = normal({4, 1, 2, 4}, 3);
   const at::Tensor expected = by_loops(q, k, v, true, {});
   at::Tensor mean = at::zeros_like(expected);
-  for (uint64_t seed = 0; seed < 2000; ++seed) {
-    mean += ops::attention(q, k, v, options(true, {}, 0.3, seed)) / 2000;
+  for (uint64_t seed = 0; seed < 500; ++seed) {
+    mean += ops::attention(q, k, v, options(true, {}, 0.3, seed)) / 500;
   }
-  expect_close(mean, expected, 0.06);
+  expect_close(mean, expected, 0.12);
   expect_equal(ops::attention(q, k, v, options(true, {}, 0.3, 1)),
                ops::attention(q, k, v, options(true, {}, 0.3, 1)));
   ops::AttentionOptions without_generator;

@@ -1,4 +1,4 @@
-// Collectives: results, the bypass for one rank, and what they count.
+// Collectives: results on thread ranks and over gloo, the bypass for one rank, and what they count.
 #include "megalith/parallel/collectives.hpp"
 
 #include <ATen/ATen.h>
@@ -11,9 +11,21 @@
 namespace megalith::testing {
 namespace {
 
-TEST(Collectives, AllReduceSumMaxMin) {
+using Runner = void (*)(const Layout&, const RankBody&);
+constexpr Runner kThreads = [](const Layout& layout, const RankBody& body) {
+  run_ranks(layout, body);
+};
+
+class Collectives : public ::testing::TestWithParam<Runner> {
+ protected:
+  static void run(const Layout& layout, const RankBody& body) { GetParam()(layout, body); }
+};
+INSTANTIATE_TEST_SUITE_P(ThreadRanksAndGloo, Collectives,
+                         ::testing::Values(kThreads, run_gloo_ranks));
+
+TEST_P(Collectives, AllReduceSumMaxMin) {
   for (const int64_t size : {2, 3, 4}) {
-    run_ranks({.tensor = size}, [&](RankContext& ctx) {
+    run({.tensor = size}, [&](RankContext& ctx) {
       const auto& group = ctx.groups().tensor();
       for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16, at::kLong}) {
         const at::Tensor mine = at::arange(7).to(dtype).view({7, 1}) * (ctx.rank() + 1);
@@ -30,9 +42,9 @@ TEST(Collectives, AllReduceSumMaxMin) {
   }
 }
 
-TEST(Collectives, SumIsTheSameBitsOnEveryRank) {
+TEST_P(Collectives, SumIsTheSameBitsOnEveryRank) {
   std::vector<at::Tensor> sums(4);
-  run_ranks({.tensor = 4}, [&](RankContext& ctx) {
+  run({.tensor = 4}, [&](RankContext& ctx) {
     at::Tensor x = normal({1001}, 10 + ctx.rank()).to(at::kFloat);
     all_reduce(x, ctx.groups().tensor());
     sums[ctx.rank()] = x;
@@ -40,8 +52,8 @@ TEST(Collectives, SumIsTheSameBitsOnEveryRank) {
   for (const auto& sum : sums) expect_equal(sum, sums[0]);
 }
 
-TEST(Collectives, AsynchronousFormAndManyInFlight) {
-  run_ranks({.tensor = 2, .data = 2}, [](RankContext& ctx) {
+TEST_P(Collectives, AsynchronousFormAndManyInFlight) {
+  run({.tensor = 2, .data = 2}, [](RankContext& ctx) {
     std::vector<at::Tensor> tensors;
     std::vector<PendingCollective> pending;
     for (int64_t i = 0; i < 20; ++i) {
@@ -59,16 +71,16 @@ TEST(Collectives, AsynchronousFormAndManyInFlight) {
   });
 }
 
-TEST(Collectives, AllGatherStacksInRankOrder) {
-  run_ranks({.tensor = 3}, [](RankContext& ctx) {
+TEST_P(Collectives, AllGatherStacksInRankOrder) {
+  run({.tensor = 3}, [](RankContext& ctx) {
     const at::Tensor mine = at::arange(4).view({2, 2}).t() + 10 * ctx.rank();  // not contiguous
     const at::Tensor all = all_gather(mine, ctx.groups().tensor());
     for (int64_t r = 0; r < 3; ++r) expect_equal(all[r], at::arange(4).view({2, 2}).t() + 10 * r);
   });
 }
 
-TEST(Collectives, BroadcastFromEachSource) {
-  run_ranks({.tensor = 3}, [](RankContext& ctx) {
+TEST_P(Collectives, BroadcastFromEachSource) {
+  run({.tensor = 3}, [](RankContext& ctx) {
     for (int64_t source = 0; source < 3; ++source) {
       at::Tensor x = at::full({5}, ctx.rank());
       broadcast(x, ctx.groups().tensor(), source);
@@ -77,8 +89,8 @@ TEST(Collectives, BroadcastFromEachSource) {
   });
 }
 
-TEST(Collectives, OneRankNeedsNoTraffic) {
-  run_ranks({}, [](RankContext& ctx) {
+TEST_P(Collectives, OneRankNeedsNoTraffic) {
+  run({}, [](RankContext& ctx) {
     const auto& group = ctx.groups().tensor();
     at::Tensor x = at::arange(3);
     all_reduce(x, group, Reduction::kMax);
@@ -90,8 +102,8 @@ TEST(Collectives, OneRankNeedsNoTraffic) {
   });
 }
 
-TEST(Collectives, TrafficCountsCallsAndBytesByOperationAndGroup) {
-  run_ranks({.tensor = 2, .data = 2}, [](RankContext& ctx) {
+TEST_P(Collectives, TrafficCountsCallsAndBytesByOperationAndGroup) {
+  run({.tensor = 2, .data = 2}, [](RankContext& ctx) {
     at::Tensor x = at::zeros({3, 4}, at::kDouble);
     all_reduce(x, ctx.groups().tensor());
     all_reduce(x, ctx.groups().tensor());
@@ -104,8 +116,8 @@ TEST(Collectives, TrafficCountsCallsAndBytesByOperationAndGroup) {
   });
 }
 
-TEST(Collectives, AllReduceRefusesWhatItWouldReduceWrongly) {
-  run_ranks({.tensor = 2}, [](RankContext& ctx) {
+TEST_P(Collectives, AllReduceRefusesWhatItWouldReduceWrongly) {
+  run({.tensor = 2}, [](RankContext& ctx) {
     at::Tensor transposed = at::zeros({3, 4}).t();
     EXPECT_THROW(all_reduce(transposed, ctx.groups().tensor()), c10::Error);
   });

@@ -10,8 +10,11 @@
 #include <set>
 #include <thread>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
+#include <torch/csrc/distributed/c10d/HashStore.hpp>
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "megalith/core/error.hpp"
+#include "megalith/parallel/backends.hpp"
 #include "megalith/parallel/collectives.hpp"
 
 namespace megalith::testing {
@@ -226,23 +229,28 @@ class ThreadBackend : public c10d::Backend {
   std::vector<int64_t> ranks_;
 };
 
-void run_rank(const std::shared_ptr<World>& world, const Layout& layout, int64_t rank,
-              const RankBody& body) {
-  at::set_num_threads(1);
-  const auto factory = [&](const std::string& name, int64_t group_rank,
-                           const std::vector<int64_t>& ranks) {
-    return make_communicator(c10::make_intrusive<ThreadBackend>(world, name, group_rank, ranks));
+using FactoryOfRank = std::function<BackendFactory(int64_t rank)>;
+
+/// Bodies on threads; records the first failure in `world` and rethrows it at the end.
+void run_threads(const std::shared_ptr<World>& world, const Layout& layout, const RankBody& body,
+                 const FactoryOfRank& factory_of) {
+  const auto run_rank = [&](int64_t rank) {
+    at::set_num_threads(1);
+    try {
+      const ProcessGroups groups(layout, rank, factory_of(rank));
+      RankContext context(groups);
+      body(context);
+    } catch (const c10::Error& error) {
+      world->fail(rank, error.what_without_backtrace());
+    } catch (const std::exception& error) {
+      world->fail(rank, error.what());
+    }
+    world->end(rank);
   };
-  try {
-    const ProcessGroups groups(layout, rank, factory);
-    RankContext context(groups);
-    body(context);
-  } catch (const c10::Error& error) {
-    world->fail(rank, error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    world->fail(rank, error.what());
-  }
-  world->end(rank);
+  std::vector<std::thread> threads;
+  for (int64_t rank = 0; rank < layout.world_size(); ++rank) threads.emplace_back(run_rank, rank);
+  for (auto& thread : threads) thread.join();
+  if (!world->failure.empty()) throw RunError("{}", world->failure);
 }
 
 }  // namespace
@@ -250,12 +258,25 @@ void run_rank(const std::shared_ptr<World>& world, const Layout& layout, int64_t
 void run_ranks(const Layout& layout, const RankBody& body, std::chrono::milliseconds patience) {
   const auto world = std::make_shared<World>();
   world->patience = patience;
-  std::vector<std::thread> threads;
-  for (int64_t rank = 0; rank < layout.world_size(); ++rank) {
-    threads.emplace_back([&, rank] { run_rank(world, layout, rank, body); });
-  }
-  for (auto& thread : threads) thread.join();
-  if (!world->failure.empty()) throw RunError("{}", world->failure);
+  run_threads(world, layout, body, [&](int64_t) -> BackendFactory {
+    return [world](const std::string& name, int64_t rank, const std::vector<int64_t>& ranks) {
+      return make_communicator(c10::make_intrusive<ThreadBackend>(world, name, rank, ranks));
+    };
+  });
+}
+
+void run_gloo_ranks(const Layout& layout, const RankBody& body) {
+  const auto store = c10::make_intrusive<c10d::HashStore>();
+  run_threads(std::make_shared<World>(), layout, body, [&](int64_t) -> BackendFactory {
+    const auto device = std::make_shared<GlooDevice>(/*one_host=*/true, std::nullopt);
+    return
+        [store, device](const std::string& name, int64_t rank, const std::vector<int64_t>& ranks) {
+          const auto prefix = fmt::format("{} {}", name, fmt::join(ranks, ","));
+          return make_gloo_communicator(c10::make_intrusive<c10d::PrefixStore>(prefix, store),
+                                        *device, rank, static_cast<int64_t>(ranks.size()),
+                                        std::chrono::seconds(20));
+        };
+  });
 }
 
 }  // namespace megalith::testing

@@ -3,8 +3,8 @@
 // Each rank is a thread with its own ProcessGroups; their collectives meet at a mutex and condition
 // variables, add in rank order (the same bits on every rank, always) and never touch a socket. A
 // mistake is an error, not a hang: differing shapes, types or operations name both sides, a missing
-// rank is reported as "2 of 4 joined". No gloo here: megalith/parallel/gloo_backend.hpp has its own
-// tests.
+// rank is reported as "2 of 4 joined". A few tests run the same bodies over gloo, which real runs
+// on CPUs use.
 #pragma once
 
 #include <chrono>
@@ -33,5 +33,9 @@ using RankBody = std::function<void(RankContext&)>;
 /// when a missing rank's body has ended.
 void run_ranks(const Layout& layout, const RankBody& body,
                std::chrono::milliseconds patience = std::chrono::seconds(20));
+
+/// The same over gloo on the loopback device. Slower, and a mistake is only noticed by gloo's own
+/// time-out.
+void run_gloo_ranks(const Layout& layout, const RankBody& body);
 
 }  // namespace megalith::testing
