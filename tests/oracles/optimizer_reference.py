@@ -1,6 +1,6 @@
 """Parameters after each of many steps of torch.optim.AdamW and torch.optim.SGD, in float64.
 
-    .venv/bin/python tests/oracles/optimizer_reference.py > tests/golden/optimizer.json
+    .venv/bin/python tests/oracles/optimizer_reference.py > tests/golden/optimizer_reference.json
 
 Gradients and learning rates change every step; step t uses gradients[t] * gradient_scale.
 """
