@@ -18,6 +18,7 @@
 
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
+#include "megalith/parallel/backends.hpp"
 #include "megalith/parallel/launch.hpp"
 
 namespace megalith::cli {
@@ -132,11 +133,7 @@ Json describe_machine() {
   report["version"] = MEGALITH_VERSION;
   report["libtorch"] = TORCH_VERSION;
   report["devices"] = describe_devices();
-#ifdef USE_C10D_NCCL
-  report["backends"] = {"gloo", "nccl"};
-#else
-  report["backends"] = {"gloo"};
-#endif
+  report["backends"] = cuda_compiled_in() ? std::vector{"gloo", "nccl"} : std::vector{"gloo"};
   report["processor"] = cpu.contains("model name") ? cpu.at("model name") : "unknown";
   report["instruction_sets"] = instruction_sets(cpu);
   report["libtorch_kernels"] = at::get_cpu_capability();
