@@ -5,6 +5,7 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 
 #include <condition_variable>
+#include <cstdlib>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -266,6 +267,9 @@ void run_ranks(const Layout& layout, const RankBody& body, std::chrono::millisec
 }
 
 void run_gloo_ranks(const Layout& layout, const RankBody& body) {
+  // c10d's flight recorder belongs to the process and keeps its map of groups without a lock, so
+  // ranks that are threads would crash in it now and then.
+  setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
   const auto store = c10::make_intrusive<c10d::HashStore>();
   run_threads(std::make_shared<World>(), layout, body, [&](int64_t) -> BackendFactory {
     const auto device = std::make_shared<GlooDevice>(/*one_host=*/true, std::nullopt);
