@@ -41,7 +41,8 @@ TEST(Random, NormalsEqualTheOracle) {
 }
 
 TEST(Random, MixedKeysEqualTheOracle) {
-  for (const auto& row : read_golden_json("philox_init.json").at("keys")) {
+  const auto golden = read_golden_json("philox_init.json");
+  for (const auto& row : golden.at("keys")) {
     std::vector<int64_t> words = row.at("words").get<std::vector<int64_t>>();
     const auto check = [&](std::initializer_list<int64_t> list) {
       EXPECT_EQ(mix_key(list), row.at("key").get<uint64_t>()) << row;
