@@ -85,9 +85,11 @@ BENCHMARK_CAPTURE(causal_attention, fp32, at::kFloat)->Arg(64)->Arg(1024)->UseRe
 
 void adam(benchmark::State& state) {
   at::Tensor p = at::randn({state.range(0)}), g = at::randn_like(p), m = at::zeros_like(p),
-             v = at::zeros_like(p);
+             v = at::zeros_like(p), rounded;
   int64_t step = 0;
-  for (auto _ : state) ops::adam_update(p, g, m, v, {1e-4, 0.9, 0.999, 1e-8, 0.01, ++step, 1.0});
+  for (auto _ : state) {
+    ops::adam_update(p, g, m, v, rounded, {1e-4, 0.9, 0.999, 1e-8, 0.01, ++step, 1.0});
+  }
   state.SetBytesProcessed(state.iterations() * state.range(0) * 28);
 }
 BENCHMARK(adam)->Arg(38'597'376)->UseRealTime();

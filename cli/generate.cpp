@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/batch_scheduling.hpp"
+#include "cli/process_settings.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/prompt_session.hpp"

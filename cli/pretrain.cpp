@@ -1,5 +1,5 @@
 // megalith pretrain gpt: flags and run file to a RunConfig, checks, ranks, trainer.
-#include "cli/batch_scheduling.hpp"
+#include "cli/process_settings.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/foreign_flags.hpp"
@@ -59,6 +59,7 @@ int run_pretrain(const Words& words) {
   const InterruptFlag
       interrupt;  // the first signal asks to save and stop, a second one ends at once
   use_batch_scheduling();
+  keep_freed_memory();
   Distributed distributed(config.distributed, environment);
   distributed.require_same("the configuration", comparable(config));
   Trainer trainer(config, distributed, interrupt.raised());

@@ -5,6 +5,7 @@
 #   LibTorch::headers include folders and definitions
 #   LibTorch::fmt     the header-only fmt that LibTorch ships
 #   LibTorch::cpu     libtorch_cpu
+#   LibTorch::openmp  for files whose loops run on LibTorch's thread pool
 #   LibTorch::cuda    libtorch_cuda, NCCL and the CUDA runtime; only when LIBTORCH_CUDA is ON
 
 if(NOT LIBTORCH_ROOT)
@@ -57,6 +58,20 @@ target_link_libraries(LibTorch::cpu INTERFACE LibTorch::headers LibTorch::torch_
   Threads::Threads)
 # The wheel's libraries name CUDA libraries that only have to exist at load time.
 target_link_options(LibTorch::cpu INTERFACE "-Wl,--allow-shlib-undefined")
+
+# The OpenMP library that LibTorch itself loads: a second one would bring a second pool of threads, and
+# the two would take the cores from each other. TSan does not understand it; there loops are serial.
+add_library(LibTorch::openmp INTERFACE IMPORTED)
+if(NOT MEGALITH_SANITIZE MATCHES "thread")
+  file(GLOB _libgomp "${LIBTORCH_ROOT}/lib/libgomp*.so*" "${LIBTORCH_ROOT}/../torch.libs/libgomp*.so*")
+  if(_libgomp)
+    list(GET _libgomp 0 _libgomp)
+  else()
+    set(_libgomp gomp)
+  endif()
+  target_compile_options(LibTorch::openmp INTERFACE -fopenmp)
+  target_link_libraries(LibTorch::openmp INTERFACE "${_libgomp}")
+endif()
 
 if(LIBTORCH_CUDA)
   find_package(CUDAToolkit REQUIRED)

@@ -19,6 +19,15 @@ struct GroupHolder : torch::CustomClassHolder {
   Group group;
 };
 
+/// Adds to the gradient that `weight` holds, or returns what autograd is to add.
+at::Tensor add_weight_gradient(const at::Tensor& weight, const at::Tensor& output_gradient,
+                               const at::Tensor& input) {
+  at::Tensor gradient = main_gradient(weight);
+  if (!gradient.defined()) return ops::linear_weight_gradient(output_gradient, input);
+  ops::add_linear_weight_gradient(gradient, output_gradient, input);
+  return {};
+}
+
 struct ColumnParallel : Function<ColumnParallel> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& input,
                             const at::Tensor& weight, const std::optional<at::Tensor>& bias,
@@ -40,7 +49,7 @@ struct ColumnParallel : Function<ColumnParallel> {
       sum = all_reduce_async(input_gradient, static_cast<GroupHolder&>(*capsule).group);
     }
     if (context->needs_input_grad(1)) {
-      weight_gradient = ops::linear_weight_gradient(output_gradient, saved[0]);
+      weight_gradient = add_weight_gradient(saved[1], output_gradient, saved[0]);
       if (context->saved_data["has_bias"].toBool()) {
         bias_gradient = ops::linear_bias_gradient(output_gradient);
       }
@@ -69,7 +78,7 @@ struct RowParallel : Function<RowParallel> {
       input_gradient = ops::linear_input_gradient(output_gradient, saved[1]);
     }
     if (context->needs_input_grad(1)) {
-      weight_gradient = ops::linear_weight_gradient(output_gradient, saved[0]);
+      weight_gradient = add_weight_gradient(saved[1], output_gradient, saved[0]);
       if (context->saved_data["has_bias"].toBool()) {
         bias_gradient = ops::linear_bias_gradient(output_gradient);
       }

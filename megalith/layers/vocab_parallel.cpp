@@ -7,6 +7,7 @@
 
 #include "megalith/layers/parallel_linear.hpp"
 #include "megalith/ops/cross_entropy.hpp"
+#include "megalith/ops/embedding.hpp"
 #include "megalith/parallel/collectives.hpp"
 #include "megalith/parallel/mappings.hpp"
 
@@ -19,31 +20,50 @@ using torch::autograd::variable_list;
 
 struct VocabParallelCrossEntropy : Function<VocabParallelCrossEntropy> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& logits,
-                            const at::Tensor& targets, const Group& tensor) {
-    const int64_t columns = logits.size(-1);
-    const int64_t first = tensor.rank * columns;
-    const at::Tensor flat = logits.reshape({-1, columns});
+                            const at::Tensor& targets, const VocabRange& range,
+                            const Group& tensor) {
+    const at::Tensor flat = logits.reshape({-1, logits.size(-1)});
     const at::Tensor flat_targets = targets.reshape({-1});
-    at::Tensor maximum = ops::row_max(flat);
+    at::Tensor maximum = ops::row_max(flat, range.valid);
     all_reduce(maximum, tensor, Reduction::kMax);
-    at::Tensor target = ops::target_logits(flat, flat_targets, first, maximum);
+    at::Tensor target = ops::target_logits(flat, flat_targets, range.first, range.valid, maximum);
     all_reduce(target, tensor);
-    at::Tensor sums;
-    at::Tensor exponentials = ops::shifted_exponentials(flat, maximum, sums);
+    at::Tensor sums = ops::exponential_sums(flat, maximum, range.valid);
     all_reduce(sums, tensor);
-    context->save_for_backward({exponentials, sums, flat_targets});
-    context->saved_data["first"] = first;
-    context->saved_data["dtype"] = logits.scalar_type();
+    context->save_for_backward({flat, maximum, sums, flat_targets});
+    context->saved_data["first"] = range.first;
+    context->saved_data["valid"] = range.valid;
     return (sums.log() - target).view(targets.sizes());
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
-    const at::Tensor gradient = ops::cross_entropy_gradient(
-        saved[0], saved[1], saved[2], context->saved_data["first"].toInt(),
-        gradients[0].reshape({-1}), context->saved_data["dtype"].toScalarType());
+    at::Tensor gradient = saved[0].detach();  // the logits are not needed again
+    ops::cross_entropy_gradient_(gradient, saved[1], saved[2], saved[3],
+                                 context->saved_data["first"].toInt(),
+                                 context->saved_data["valid"].toInt(), gradients[0].reshape({-1}));
     auto shape = gradients[0].sizes().vec();
-    shape.push_back(saved[0].size(-1));
-    return {gradient.view(shape), {}, {}};
+    shape.push_back(gradient.size(-1));
+    return {gradient.view(shape), {}, {}, {}};
+  }
+};
+
+/// Rows of `weight` by id. The gradient goes straight to the rows of the parameter's, if it holds
+/// one; as a tensor of its own it would be as large as the whole vocabulary.
+struct Embedding : Function<Embedding> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& weight,
+                            const at::Tensor& ids) {
+    context->save_for_backward({weight, ids});
+    return at::embedding(weight, ids);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    at::Tensor gradient = main_gradient(saved[0]);
+    if (gradient.defined()) {
+      ops::add_embedding_gradient(gradient, gradients[0], saved[1]);
+      return {at::Tensor(), at::Tensor()};
+    }
+    return {at::embedding_dense_backward(gradients[0], saved[1], saved[0].size(0), -1, false),
+            at::Tensor()};
   }
 };
 
@@ -67,25 +87,26 @@ VocabParallelEmbedding::VocabParallelEmbedding(const ParameterBuilder& parameter
                                     init)) {}
 
 at::Tensor VocabParallelEmbedding::forward(const at::Tensor& ids) const {
-  if (tensor_.size() == 1) return at::embedding(weight_, ids);
+  if (tensor_.size() == 1) return embedding_lookup(weight_, ids);
   const at::Tensor outside = ids.lt(range_.first).logical_or_(ids.ge(range_.first + range_.valid));
   const at::Tensor local_ids = (ids - range_.first).masked_fill_(outside, 0);
-  const at::Tensor rows = at::embedding(weight_, local_ids).masked_fill(outside.unsqueeze(-1), 0);
+  const at::Tensor rows =
+      embedding_lookup(weight_, local_ids).masked_fill(outside.unsqueeze(-1), 0);
   return reduce_from_tensor_region(rows, tensor_);  // [S, B, H]
 }
 
+at::Tensor embedding_lookup(const at::Tensor& weight, const at::Tensor& ids) {
+  return Embedding::apply(weight, ids);
+}
+
 at::Tensor vocab_parallel_logits(const at::Tensor& hidden, const at::Tensor& weight,
-                                 const VocabRange& range, const Group& tensor) {
-  at::Tensor logits = column_parallel_linear(hidden, weight, {}, tensor);  // [S, B, V/t]
-  if (range.valid == range.rows) return logits;
-  const at::Tensor padding =
-      at::arange(range.rows, logits.options().dtype(at::kLong)).ge(range.valid);
-  return logits.masked_fill(padding, -std::numeric_limits<double>::infinity());
+                                 const Group& tensor) {
+  return column_parallel_linear(hidden, weight, {}, tensor);  // [S, B, V/t]
 }
 
 at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
-                                        const Group& tensor) {
-  return VocabParallelCrossEntropy::apply(logits, targets, tensor);
+                                        const VocabRange& range, const Group& tensor) {
+  return VocabParallelCrossEntropy::apply(logits, targets, range, tensor);
 }
 
 at::Tensor gather_logits(const at::Tensor& logits, int64_t vocab_size, const Group& tensor) {

@@ -1,8 +1,8 @@
 // The vocabulary split over the tensor group: embedding, tied logits and cross entropy (section 3).
 //
 // Logits stay split; the loss costs three all-reduces of one number a token. The vocabulary is
-// padded so that it divides; padding rows are zero, get no gradient, and their logits count as
-// -infinity.
+// padded so that it divides; padding rows are zero, get no gradient, and the loss and
+// gather_logits() pass over their logits, which is what -infinity would do.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -36,16 +36,19 @@ class VocabParallelEmbedding {
   at::Tensor weight_;
 };
 
-/// hidden [S, B, H] times the rows of `weight` [V/t, H] -> logits [S, B, V/t], padding at
-/// -infinity. Communicates: tensor, backward.
+/// Rows of `weight` [V, H] by id: ids [...] -> [..., H]. For learned positions too.
+at::Tensor embedding_lookup(const at::Tensor& weight, const at::Tensor& ids);
+
+/// hidden [S, B, H] times the rows of `weight` [V/t, H] -> logits [S, B, V/t], columns of padding
+/// included. Communicates: tensor, backward.
 at::Tensor vocab_parallel_logits(const at::Tensor& hidden, const at::Tensor& weight,
-                                 const VocabRange& range, const Group& tensor);
+                                 const Group& tensor);
 
 /// Cross entropy of each token: logits [S, B, V/t], targets [S, B] of global ids -> [S, B] in fp32
-/// (or double). Communicates: tensor, forward, three all-reduces of S·B numbers; nothing in
-/// backward.
+/// (or double). Backward puts the gradient where the logits were: they are not to be used again.
+/// Communicates: tensor, forward, three all-reduces of S·B numbers; nothing in backward.
 at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
-                                        const Group& tensor);
+                                        const VocabRange& range, const Group& tensor);
 
 /// The slices put together: logits [..., V/t] -> [..., V] without padding. For sampling, under
 /// no_grad. Communicates: tensor.

@@ -47,7 +47,7 @@ GptModel::GptModel(const ModelConfig& config, const ProcessGroups& groups, at::S
 at::Tensor GptModel::embed(const ModelInput& input, const LayerContext& context) const {
   at::Tensor hidden = word_embeddings_->forward(input.tokens.t());  // [S, B, H]
   if (position_embeddings_.defined()) {
-    hidden = hidden + at::embedding(position_embeddings_, input.position_ids.t());
+    hidden = hidden + embedding_lookup(position_embeddings_, input.position_ids.t());
   }
   if (!context.training || config_.hidden_dropout == 0) return hidden;
   return ops::dropout(hidden, config_.hidden_dropout,
@@ -97,13 +97,14 @@ at::Tensor GptModel::hidden_states(const ModelInput& input, LayerContext& contex
 }
 
 at::Tensor GptModel::logits(const at::Tensor& hidden) const {
-  return vocab_parallel_logits(hidden, output_weight_, vocab_range_, tensor_);
+  return vocab_parallel_logits(hidden, output_weight_, tensor_);
 }
 
 at::Tensor GptModel::token_losses(const ModelInput& input, const at::Tensor& labels,
                                   LayerContext& context, const RecomputePlan& plan) const {
   const at::Tensor hidden = hidden_states(input, context, plan);
-  return vocab_parallel_cross_entropy(logits(hidden), labels.t().contiguous(), tensor_);
+  return vocab_parallel_cross_entropy(logits(hidden), labels.t().contiguous(), vocab_range_,
+                                      tensor_);
 }
 
 }  // namespace megalith

@@ -44,7 +44,8 @@ class GptModel {
   /// -> hidden states after the final norm [S, B, H]. Communicates: tensor, both.
   at::Tensor hidden_states(const ModelInput& input, LayerContext& context,
                            const RecomputePlan& plan = {}) const;
-  /// hidden [S, B, H] -> logits [S, B, V/t], padding at -infinity. Communicates: tensor, backward.
+  /// hidden [S, B, H] -> logits [S, B, V/t] with columns of padding. Communicates: tensor,
+  /// backward.
   at::Tensor logits(const at::Tensor& hidden) const;
   /// Cross entropy of every token [S, B] in fp32 (double); labels [B, S]. Communicates: tensor,
   /// both.

@@ -15,9 +15,11 @@ struct AdamStep {
 
 /// In place on `parameter`, `moment1`, `moment2` (fp32 or double, same shape, contiguous):
 /// p -= lr * (m / (1 - b1^t) / (sqrt(v / (1 - b2^t)) + eps) + wd * p).
-/// The fp32 kernel leaves `gradient` multiplied by gradient_scale: do not read it afterwards.
+/// `rounded`, when defined, receives the new parameter in its own narrower dtype.
+/// LibTorch's kernel (GPUs) leaves `gradient` multiplied by gradient_scale: do not read it
+/// afterwards.
 void adam_update(at::Tensor& parameter, const at::Tensor& gradient, at::Tensor& moment1,
-                 at::Tensor& moment2, const AdamStep& step);
+                 at::Tensor& moment2, at::Tensor& rounded, const AdamStep& step);
 
 struct SgdStep {
   double learning_rate, momentum, weight_decay, gradient_scale;

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "megalith/ops/blocked_attention.hpp"
 #include "megalith/ops/elementwise.hpp"
 
 namespace megalith::ops {
@@ -44,6 +45,9 @@ at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::T
 
 at::Tensor attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                      const AttentionOptions& options) {
+  if (options.dropout == 0 && !options.visible && takes_blocks(queries, keys, options.causal)) {
+    return blocked_attention(queries, keys, values, options.causal);
+  }
   const at::Tensor q = heads_first(queries);
   const at::Tensor k = repeat_heads(heads_first(keys), q.size(1));
   const at::Tensor v = repeat_heads(heads_first(values), q.size(1));

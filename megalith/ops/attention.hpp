@@ -1,8 +1,8 @@
 // Scaled dot-product attention over heads that are already split.
 //
-// Without dropout the fused LibTorch kernel; with dropout a plain form, because no fused form takes
-// a generator. Both keep softmax statistics in fp32. The mask and the cache are the caller's
-// business.
+// Without dropout and mask blocked_attention.hpp on CPUs, else LibTorch's fused kernel; with
+// dropout a plain form, because no fused form takes a generator. All keep softmax statistics in
+// fp32. The mask and the cache are the caller's business.
 #pragma once
 
 #include <ATen/core/Generator.h>

@@ -1,15 +1,21 @@
 #include "megalith/optimizer/gradient_buffer.hpp"
 
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
 namespace megalith {
 
-/// Runs after autograd has added a parameter's gradient to its view.
-struct GradientBuffer::Hook : torch::autograd::PostAccumulateGradHook {
+/// Runs when a parameter's gradient is complete: what autograd brought is added to its view, what
+/// operators added there themselves (layers/gradient_sink.hpp) was before.
+struct GradientBuffer::Hook : torch::autograd::FunctionPostHook {
   Hook(GradientBuffer& b, size_t i) : buffer(b), index(i) {}
-  void operator()(const at::Tensor&) override { buffer.gradient_ready(index); }
+  torch::autograd::variable_list operator()(const torch::autograd::variable_list& outputs,
+                                            const torch::autograd::variable_list&) override {
+    buffer.gradient_ready(index);
+    return outputs;
+  }
   GradientBuffer& buffer;
   size_t index;
 };
@@ -45,14 +51,13 @@ GradientBuffer::GradientBuffer(ParameterList& parameters, const Group& data,
     if (compute != exact) value.set_grad_dtype(exact);
     value.mutable_grad() = views_[i];
     ++buckets_[bucket_of_[i]].num_parameters;
-    torch::autograd::impl::set_post_acc_grad_hooks(value, std::make_unique<Hook>(*this, i));
+    accumulators_.push_back(torch::autograd::impl::grad_accumulator(value));
+    hooks_.push_back(accumulators_[i]->add_post_hook(std::make_unique<Hook>(*this, i)));
   }
 }
 
 GradientBuffer::~GradientBuffer() {
-  for (auto& parameter : parameters_) {
-    torch::autograd::impl::set_post_acc_grad_hooks(parameter.value, nullptr);
-  }
+  for (size_t i = 0; i < hooks_.size(); ++i) accumulators_[i]->del_post_hook(hooks_[i]);
 }
 
 void GradientBuffer::zero() { buffer_.zero_(); }

@@ -10,11 +10,17 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "megalith/parallel/collectives.hpp"
 #include "megalith/parallel/parameter.hpp"
 #include "megalith/parallel/process_groups.hpp"
+
+namespace torch::autograd {
+struct Node;
+}
 
 namespace megalith {
 
@@ -55,6 +61,9 @@ class GradientBuffer {
   Group data_;
   at::Tensor buffer_;
   std::vector<at::Tensor> views_;
+  // Autograd's ends of the graph, one a parameter; held, since a parameter only refers to its own.
+  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators_;
+  std::vector<uintptr_t> hooks_;
   std::vector<size_t> bucket_of_;
   std::vector<Bucket> buckets_;
   size_t next_bucket_ = 0;

@@ -99,16 +99,17 @@ Optimizer::Result Optimizer::step(double learning_rate, double weight_decay, dou
 void Optimizer::update(size_t index, double learning_rate, double weight_decay,
                        double gradient_scale) {
   const at::Tensor& gradient = gradients_.gradient(index);
+  at::Tensor rounded = separate_main_ ? parameters_[index].value.detach() : at::Tensor();
   if (config_.kind == OptimizerKind::kAdam) {
-    ops::adam_update(main_[index], gradient, first_[index], second_[index],
+    ops::adam_update(main_[index], gradient, first_[index], second_[index], rounded,
                      {learning_rate, config_.adam_beta1, config_.adam_beta2, config_.adam_epsilon,
                       weight_decay, num_updates_, gradient_scale});
   } else {
     ops::sgd_update(
         main_[index], gradient, first_[index],
         {learning_rate, config_.sgd_momentum, weight_decay, gradient_scale, num_updates_ == 1});
+    if (separate_main_) rounded.copy_(main_[index]);
   }
-  if (separate_main_) parameters_[index].value.detach().copy_(main_[index]);
 }
 
 std::vector<OptimizerState> Optimizer::state() const {

@@ -8,6 +8,10 @@
 
 namespace megalith {
 
+at::Tensor main_gradient(const at::Tensor& parameter) {
+  return parameter.is_leaf() ? parameter.grad() : at::Tensor();
+}
+
 ParameterBuilder::ParameterBuilder(ParameterList& list, at::ScalarType dtype, at::Device device,
                                    int64_t seed, int64_t tensor_rank, int64_t tensor_size)
     : list_(&list),

@@ -23,6 +23,11 @@ struct Parameter {
 
 using ParameterList = std::vector<Parameter>;
 
+/// The gradient that a parameter holds room for already (a view of the gradient buffer, in its
+/// dtype), or undefined. An operator's backward may add there itself, which saves a copy of every
+/// weight, and then returns an undefined gradient to autograd.
+at::Tensor main_gradient(const at::Tensor& parameter);
+
 /// How a parameter starts.
 struct Init {
   enum class Kind { kNormal, kZeros, kOnes } kind = Kind::kZeros;

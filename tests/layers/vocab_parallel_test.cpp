@@ -6,8 +6,6 @@
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
-#include <limits>
-
 #include "layers/sharded_run.hpp"
 #include "support/numeric.hpp"
 
@@ -29,10 +27,11 @@ TEST_P(VocabParallel, CrossEntropyAndGradientEqualPyTorch) {
     (expected * slope).sum().backward();
     for (const auto& [dtype, tolerance] : {std::pair{at::kDouble, 1e-12}, {at::kFloat, 1e-6}}) {
       run_ranks({.tensor = size}, [&, dtype = dtype, tolerance = tolerance](RankContext& ctx) {
-        const at::Tensor mine =
-            logits.detach().narrow(-1, 11 * ctx.rank(), 11).to(dtype).contiguous();
+        const at::Tensor mine = logits.detach().narrow(-1, 11 * ctx.rank(), 11).to(dtype).clone();
         mine.set_requires_grad(true);
-        const at::Tensor loss = vocab_parallel_cross_entropy(mine, targets, ctx.groups().tensor());
+        const VocabRange range = vocab_range(vocabulary, vocabulary, ctx.groups().tensor());
+        const at::Tensor loss =
+            vocab_parallel_cross_entropy(mine, targets, range, ctx.groups().tensor());
         (loss * slope).sum().backward();
         expect_close(loss, expected, tolerance, "loss");
         // fp32 rounds the logits themselves by up to 2.4e-4 at 4000, which moves the softmax.
@@ -60,10 +59,11 @@ TEST_P(VocabParallel, CrossEntropyInSinglePrecisionEqualsPyTorchs) {
                                                      targets.view({-1}), {}, at::Reduction::Mean);
   expected.backward();
   run_ranks({.tensor = size}, [&](RankContext& ctx) {
-    const at::Tensor mine = logits.detach().narrow(-1, 11 * ctx.rank(), 11).contiguous();
+    const at::Tensor mine = logits.detach().narrow(-1, 11 * ctx.rank(), 11).clone();
     mine.set_requires_grad(true);
+    const VocabRange range = vocab_range(vocabulary, vocabulary, ctx.groups().tensor());
     const at::Tensor loss =
-        vocab_parallel_cross_entropy(mine, targets, ctx.groups().tensor()).mean();
+        vocab_parallel_cross_entropy(mine, targets, range, ctx.groups().tensor()).mean();
     loss.backward();
     expect_close(loss, expected, 1e-6, "loss");
     EXPECT_LT(
@@ -98,19 +98,23 @@ TEST_P(VocabParallel, EmbeddingAndWeightGradientEqualTheOrdinary) {
   }
 }
 
-TEST_P(VocabParallel, LogitsOfPaddingAreMinusInfinityAndGatheredAway) {
+TEST_P(VocabParallel, PaddingIsGatheredAwayAndNoClassOfTheLoss) {
   const int64_t size = GetParam(), padded = 48;
   const at::Tensor whole = normal({41, 6}, 2), hidden = normal({3, 2, 6}, 1);
+  const at::Tensor targets = integers({3, 2}, 41, 3);
+  const at::Tensor expected = at::matmul(hidden, whole.t());
+  const at::Tensor expected_loss =
+      at::cross_entropy_loss(expected.view({6, 41}), targets.view({6}), {}, at::Reduction::None);
   run_ranks({.tensor = size}, [&](RankContext& ctx) {
     const at::NoGradGuard no_grad;
     const auto& group = ctx.groups().tensor();
     const VocabRange range = vocab_range(41, padded, group);
     at::Tensor weight = at::zeros({range.rows, 6}, at::kDouble);
     weight.narrow(0, 0, range.valid).copy_(whole.narrow(0, range.first, range.valid));
-    const at::Tensor logits = vocab_parallel_logits(hidden, weight, range, group);
-    const at::Tensor padding = logits.narrow(-1, range.valid, range.rows - range.valid);
-    EXPECT_TRUE(padding.eq(-std::numeric_limits<double>::infinity()).all().item<bool>());
-    expect_close(gather_logits(logits, 41, group), at::matmul(hidden, whole.t()), 1e-13);
+    const at::Tensor logits = vocab_parallel_logits(hidden, weight, group);
+    expect_close(gather_logits(logits, 41, group), expected, 1e-13);
+    expect_close(vocab_parallel_cross_entropy(logits, targets, range, group).view({6}),
+                 expected_loss, 1e-13);
   });
 }
 

@@ -121,6 +121,14 @@ TinyBatch share_of(const TinyBatch& batch, const Group& data) {
           cut(batch.segments)};
 }
 
+TinyBatch moved(TinyBatch batch, at::Device device) {
+  for (auto* x :
+       {&batch.tokens, &batch.labels, &batch.position_ids, &batch.loss_mask, &batch.segments}) {
+    if (x->defined()) *x = x->to(device);
+  }
+  return batch;
+}
+
 StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyBatch& batch,
                     const StepOptions& options) {
   StepResult result;
@@ -133,9 +141,9 @@ StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyB
   const double total = batch.loss_mask.sum().item<double>();
   const auto body = [&](RankContext& ctx) {
     const auto& groups = ctx.groups();
-    GptModel model(config, groups, options.dtype, at::kCPU, 1);
+    GptModel model(config, groups, options.dtype, options.device, 1);
     load_slices(model.parameters(), globals);
-    const TinyBatch mine = share_of(batch, groups.data());
+    const TinyBatch mine = moved(share_of(batch, groups.data()), options.device);
     LayerContext context;
     context.training = options.training;
     context.key = {.seed = 5, .data_rank = groups.data().rank, .tensor_rank = groups.tensor().rank};
@@ -152,8 +160,8 @@ StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyB
     all_reduce(whole_loss, groups.data());
     const at::Tensor parts = all_gather(token_losses.detach(), groups.data());  // [d, S, B/d]
     if (ctx.rank() == 0) {
-      result.loss = whole_loss;
-      result.token_losses = parts.transpose(0, 1).reshape({parts.size(1), -1});
+      result.loss = whole_loss.to(at::kCPU);
+      result.token_losses = parts.transpose(0, 1).reshape({parts.size(1), -1}).to(at::kCPU);
     }
   };
   if (options.over_gloo) {

@@ -33,6 +33,7 @@ struct StepOptions {
   at::ScalarType dtype = at::kDouble;
   double weight_scale = 0.3;
   bool over_gloo = false;
+  at::Device device = at::kCPU;  // CUDA on one rank
 };
 
 struct StepResult {
@@ -48,5 +49,6 @@ StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyB
 
 /// Rows of this data rank.
 TinyBatch share_of(const TinyBatch& batch, const Group& data);
+TinyBatch moved(TinyBatch batch, at::Device device);
 
 }  // namespace megalith::testing

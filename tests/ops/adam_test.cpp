@@ -27,7 +27,8 @@ void check_case(const nlohmann::json& golden, const nlohmann::json& one, at::Sca
     const at::Tensor gradient = (doubles(golden.at("gradients")[i]) * std::exp2(power)).to(dtype);
     const double rate = golden.at("learning_rates")[i];
     if (is_adam) {
-      ops::adam_update(parameter, gradient, first, second,
+      at::Tensor none;
+      ops::adam_update(parameter, gradient, first, second, none,
                        {rate, one.at("betas")[0], one.at("betas")[1], one.at("epsilon"),
                         one.at("weight_decay"), i + 1, scale});
     } else {
@@ -58,19 +59,32 @@ TEST(OptimizerOps, SixtyStepsStayNearInSinglePrecision) {
   }
 }
 
-/// The gradient's buffer is reused: nothing but what the header says may happen to it.
-TEST(OptimizerOps, GradientIsLeftAloneOrScaled) {
+/// The gradient's buffer is reused: nothing may happen to it.
+TEST(OptimizerOps, GradientIsLeftAlone) {
   for (const auto dtype : {at::kFloat, at::kDouble}) {
     at::Tensor parameter = normal({100}, 1).to(dtype), gradient = normal({100}, 2).to(dtype);
-    at::Tensor first = at::zeros_like(parameter), second = at::zeros_like(parameter);
+    at::Tensor first = at::zeros_like(parameter), second = at::zeros_like(parameter), none;
     const at::Tensor before = gradient.clone();
     ops::sgd_update(parameter, gradient, first, {0.1, 0.9, 0.1, 0.5, true});
     expect_equal(gradient, before, "sgd");
-    ops::adam_update(parameter, gradient, first, second, {0.1, 0.9, 0.999, 1e-8, 0.1, 1, 1.0});
-    expect_equal(gradient, before, "adam, scale 1");
-    ops::adam_update(parameter, gradient, first, second, {0.1, 0.9, 0.999, 1e-8, 0.1, 2, 0.5});
-    expect_equal(gradient, dtype == at::kFloat ? before * 0.5 : before, "adam, scale 0.5");
+    ops::adam_update(parameter, gradient, first, second, none,
+                     {0.1, 0.9, 0.999, 1e-8, 0.1, 1, 0.5});
+    expect_equal(gradient, before, "adam");
   }
+}
+
+/// Long enough for several threads and for a rest after whole vectors.
+TEST(OptimizerOps, RoundedCopyIsTheParameterRounded) {
+  at::Tensor parameter = normal({40'003}, 1).to(at::kFloat), first = at::zeros_like(parameter),
+             second = at::zeros_like(parameter), expected = parameter.clone(), none,
+             rounded = at::empty_like(parameter, at::kBFloat16);
+  at::Tensor first2 = first.clone(), second2 = second.clone();
+  const at::Tensor gradient = normal({40'003}, 2).to(at::kFloat);
+  const ops::AdamStep step{0.1, 0.9, 0.999, 1e-8, 0.1, 1, 0.5};
+  ops::adam_update(parameter, gradient, first, second, rounded, step);
+  ops::adam_update(expected, gradient, first2, second2, none, step);
+  expect_equal(parameter, expected);
+  expect_equal(rounded, expected.to(at::kBFloat16));
 }
 
 }  // namespace

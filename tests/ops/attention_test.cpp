@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "megalith/core/error.hpp"
 #include "support/numeric.hpp"
 
 namespace megalith::testing {
@@ -121,6 +122,55 @@ TEST(Attention, DropoutIsUnbiasedAndKeyed) {
   ops::AttentionOptions without_generator;
   without_generator.dropout = 0.3;
   EXPECT_THROW(ops::attention(q, k, v, without_generator), c10::Error);
+}
+
+/// fp32 and bf16 go through blocks of 64: sequences below, at and beyond whole blocks, shared key
+/// heads, queries that are views of a wider tensor; outputs and all gradients against double.
+TEST(Attention, BlocksEqualTheExactResultAndGradients) {
+  for (const auto& [queries, keys, causal] :
+       {std::tuple{6, 6, true}, {64, 64, true}, {130, 130, true}, {70, 150, false}}) {
+    for (const int64_t kv_heads : {4, 2}) {
+      const at::Tensor wide = normal({queries, 2, 4, 3 * 20}, 1),
+                       slope = normal({queries, 2, 4, 20}, 4);
+      const at::Tensor k = normal({keys, 2, kv_heads, 20}, 2),
+                       v = normal({keys, 2, kv_heads, 20}, 3);
+      const auto run = [&, causal = causal](at::ScalarType dtype) {
+        std::vector<at::Tensor> in{wide.to(dtype).narrow(-1, 20, 20), k.to(dtype), v.to(dtype)};
+        for (auto& x : in) x = x.detach().set_requires_grad(true);
+        const at::Tensor out = ops::attention(in[0], in[1], in[2], options(causal, {}, 0));
+        (out * slope.to(dtype)).sum().backward();
+        return std::vector<at::Tensor>{out, in[0].grad(), in[1].grad(), in[2].grad()};
+      };
+      const auto exact = run(at::kDouble);
+      // fp32: sums of 150 products; bf16: inputs and results are rounded to 8 bits.
+      for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 3e-6}, {at::kBFloat16, 3e-2}}) {
+        const auto narrow = run(dtype);
+        const char* const names[] = {"output", "query", "key", "value"};
+        for (size_t i = 0; i < narrow.size(); ++i) {
+          EXPECT_EQ(narrow[i].scalar_type(), dtype);
+          expect_close(
+              narrow[i], exact[i], tolerance,
+              fmt::format("{} of {} x {}, {} key heads", names[i], queries, keys, kv_heads));
+        }
+      }
+    }
+  }
+}
+
+/// Scores beyond the range of exp, and a query that is not a number.
+TEST(Attention, BlocksKeepLargeScoresAndNotANumber) {
+  at::Tensor q = normal({70, 1, 1, 16}, 1) * 100, k = normal({70, 1, 1, 16}, 2) * 100;
+  const at::Tensor v = normal({70, 1, 1, 16}, 3);
+  const auto narrow = [](const at::Tensor& t) { return t.to(at::kFloat); };
+  const at::Tensor exact =
+      ops::attention(narrow(q).to(at::kDouble), narrow(k).to(at::kDouble), v, options(true, {}, 0));
+  // A score of 40,000 is rounded by 2e-3, and its weight changes by as much.
+  expect_close(ops::attention(narrow(q), narrow(k), narrow(v), options(true, {}, 0)), exact, 1e-2);
+  q[5].fill_(std::numeric_limits<double>::quiet_NaN());
+  const at::Tensor out = ops::attention(narrow(q), narrow(k), narrow(v), options(true, {}, 0));
+  EXPECT_TRUE(at::isnan(out[5]).all().item<bool>());
+  EXPECT_FALSE(at::isnan(out[4]).any().item<bool>());
+  EXPECT_FALSE(at::isnan(out[69]).any().item<bool>());
 }
 
 }  // namespace

@@ -37,5 +37,38 @@ TEST(LinearOps, TakeTransposedViews) {
   expect_close(turned(ops::linear(turned(x), weight, {})), ops::linear(x, weight, {}), 1e-14);
 }
 
+/// fp32 goes another way than double: against double, rows and columns that fill no vector.
+TEST(LinearOps, SinglePrecisionStaysNearTheExactProducts) {
+  const at::Tensor x = normal({3, 7, 65}, 1), weight = normal({33, 65}, 2), bias = normal({33}, 3);
+  const at::Tensor slope = normal({3, 7, 33}, 4);
+  const auto narrow = [](const at::Tensor& t) { return t.to(at::kFloat); };
+  expect_close(ops::linear(narrow(x), narrow(weight), narrow(bias)), ops::linear(x, weight, bias),
+               1e-6);
+  expect_close(ops::linear(narrow(x), narrow(weight), {}), ops::linear(x, weight, {}), 1e-6);
+  expect_close(ops::linear_input_gradient(narrow(slope), narrow(weight)),
+               ops::linear_input_gradient(slope, weight), 1e-6);
+  expect_close(ops::linear_weight_gradient(narrow(slope), narrow(x)),
+               ops::linear_weight_gradient(slope, x), 1e-6);
+  const at::Tensor one_row = narrow(x[0][0]);
+  expect_close(ops::linear(one_row, narrow(weight), narrow(bias)),
+               ops::linear(x[0][0], weight, bias), 1e-6);
+}
+
+/// More rows than are taken at once; the sum keeps what was there, in the gradient's own dtype.
+TEST(LinearOps, WeightGradientIsAddedToWhatIsThere) {
+  const int64_t rows = 40'000;
+  const at::Tensor x = normal({2, 1, 64}, 1), slope = normal({2, 1, rows}, 2);
+  const at::Tensor start = normal({rows, 64}, 3);
+  const at::Tensor expected = start + ops::linear_weight_gradient(slope, x);
+  for (const auto& [dtype, tolerance] :
+       {std::pair{at::kDouble, 1e-14}, {at::kFloat, 1e-6}, {at::kBFloat16, 2e-2}}) {
+    const auto exact = dtype == at::kDouble ? at::kDouble : at::kFloat;
+    at::Tensor gradient = start.to(exact, /*non_blocking=*/false, /*copy=*/true);
+    ops::add_linear_weight_gradient(gradient, slope.to(dtype), x.to(dtype));
+    EXPECT_EQ(gradient.scalar_type(), exact);
+    expect_close(gradient, expected, tolerance);
+  }
+}
+
 }  // namespace
 }  // namespace megalith::testing

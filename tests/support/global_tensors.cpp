@@ -34,8 +34,9 @@ void expect_same_names(const TensorMap& actual, const TensorMap& expected) {
 
 }  // namespace
 
-void GlobalTensors::add(const Parameter& parameter, const at::Tensor& local) {
+void GlobalTensors::add(const Parameter& parameter, const at::Tensor& on_device) {
   const at::NoGradGuard no_grad;
+  const at::Tensor local = on_device.to(at::kCPU);
   const std::lock_guard lock(mutex_);
   for (const auto& box : parameter.shard.boxes) {
     auto& [value, filled] = tensors_[box.name];

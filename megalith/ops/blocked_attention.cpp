@@ -1,0 +1,377 @@
+#include "megalith/ops/blocked_attention.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/native/CPUBlas.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "megalith/ops/simd.hpp"
+
+namespace megalith::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+constexpr int64_t kBlock = 64;
+
+int64_t round_up(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
+
+/// c [M, N] = (c +) a [M, K] times b [K, N], row by row with the given distances between rows.
+void multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, const float* b,
+              int64_t b_row, float* c, int64_t c_row, bool add) {
+  at::native::cpublas::brgemm(m, n, k, a_row, b_row, c_row, add, a, b, c);
+}
+
+template <class T>
+MEGALITH_INLINE void gather_loop(const T* x, int64_t x_row, int64_t rows, int64_t size, float scale,
+                                 float* to) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t d = 0; d < size; ++d) to[i * size + d] = load(x + i * x_row + d) * scale;
+  }
+}
+MEGALITH_SIMD void gather_rows(const float* x, int64_t x_row, int64_t rows, int64_t size,
+                               float scale, float* to) {
+  gather_loop(x, x_row, rows, size, scale, to);
+}
+MEGALITH_SIMD void gather_rows(const at::BFloat16* x, int64_t x_row, int64_t rows, int64_t size,
+                               float scale, float* to) {
+  gather_loop(x, x_row, rows, size, scale, to);
+}
+
+template <class T>
+MEGALITH_INLINE void scatter_loop(const float* x, int64_t rows, int64_t size, T* to,
+                                  int64_t to_row) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t d = 0; d < size; ++d) store(to + i * to_row + d, x[i * size + d]);
+  }
+}
+MEGALITH_SIMD void scatter_rows(const float* x, int64_t rows, int64_t size, float* to,
+                                int64_t to_row) {
+  scatter_loop(x, rows, size, to, to_row);
+}
+MEGALITH_SIMD void scatter_rows(const float* x, int64_t rows, int64_t size, at::BFloat16* to,
+                                int64_t to_row) {
+  scatter_loop(x, rows, size, to, to_row);
+}
+
+/// x [rows, columns] -> to [columns, rows], in tiles that stay in the first cache.
+MEGALITH_SIMD void transpose(const float* x, int64_t rows, int64_t columns, float* to) {
+  constexpr int64_t kTile = 16;
+  for (int64_t i0 = 0; i0 < rows; i0 += kTile) {
+    const int64_t i1 = std::min(i0 + kTile, rows);
+    for (int64_t j0 = 0; j0 < columns; j0 += kTile) {
+      const int64_t j1 = std::min(j0 + kTile, columns);
+      for (int64_t j = j0; j < j1; ++j) {
+        for (int64_t i = i0; i < i1; ++i) to[j * rows + i] = x[i * columns + j];
+      }
+    }
+  }
+}
+
+/// Turns a row of scores into exp(score - top) and returns their sum.
+MEGALITH_SIMD float exponentiate(float* x, int64_t n, float top) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) {
+      x[i + l] = exponential(x[i + l] - top);
+      lanes[l] += x[i + l];
+    }
+  }
+  float sum = 0;
+  for (; i < n; ++i) sum += x[i] = exponential(x[i] - top);
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+MEGALITH_SIMD float largest(const float* x, int64_t n) {
+  float lanes[kLanes];
+  for (auto& lane : lanes) lane = -std::numeric_limits<float>::infinity();
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) lanes[l] = x[i + l] < lanes[l] ? lanes[l] : x[i + l];
+  }
+  float best = lanes[0];
+  for (const float lane : lanes) best = lane < best ? best : lane;
+  for (; i < n; ++i) best = x[i] < best ? best : x[i];
+  return best;
+}
+
+MEGALITH_SIMD void scale_row(float* x, int64_t n, float factor) {
+  for (int64_t i = 0; i < n; ++i) x[i] *= factor;
+}
+
+MEGALITH_SIMD float dot(const float* x, const float* y, int64_t n) {
+  float lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) lanes[l] += x[i + l] * y[i + l];
+  }
+  float sum = 0;
+  for (; i < n; ++i) sum += x[i] * y[i];
+  for (const float lane : lanes) sum += lane;
+  return sum;
+}
+
+/// scores -> probabilities exp(score - log_sum), slopes -> probability * (slope - mean).
+MEGALITH_SIMD void score_slopes(float* scores, float* slopes, int64_t n, float log_sum,
+                                float mean) {
+  for (int64_t i = 0; i < n; ++i) {
+    scores[i] = exponential(scores[i] - log_sum);
+    slopes[i] = scores[i] * (slopes[i] - mean);
+  }
+}
+
+/// One head of one sequence of a [S, B, A, D] tensor.
+template <class T>
+struct HeadView {
+  T* data;
+  int64_t row;  // distance between positions
+
+  HeadView(const at::Tensor& x, int64_t batch, int64_t head)
+      : data(static_cast<T*>(x.data_ptr()) + batch * x.stride(1) + head * x.stride(2)),
+        row(x.stride(0)) {}
+};
+
+/// Sizes of the call, and what every head needs.
+struct Shape {
+  int64_t queries, keys, batch, heads, kv_heads, size;
+  int64_t padded_queries, padded_keys;
+  bool causal;
+  float scale;
+
+  Shape(const at::Tensor& q, const at::Tensor& k, bool is_causal)
+      : queries(q.size(0)),
+        keys(k.size(0)),
+        batch(q.size(1)),
+        heads(q.size(2)),
+        kv_heads(k.size(2)),
+        size(q.size(3)),
+        padded_queries(round_up(queries)),
+        padded_keys(round_up(keys)),
+        causal(is_causal),
+        scale(1.0f / std::sqrt(static_cast<float>(size))) {}
+
+  int64_t group() const { return heads / kv_heads; }
+  /// How many keys, in whole blocks, the queries of a block see, and how many one of them does.
+  int64_t block_keys(int64_t first) const { return causal ? first + kBlock : padded_keys; }
+  int64_t row_keys(int64_t query) const { return causal ? query + 1 : keys; }
+};
+
+/// Calls body(batch, key/value head) for all, shared out among the threads.
+template <class Body>
+void for_kv_heads(const Shape& shape, const Body& body) {
+  at::parallel_for(0, shape.batch * shape.kv_heads, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) body(i / shape.kv_heads, i % shape.kv_heads);
+    at::native::cpublas::brgemm_release(/*is_vnni=*/false);
+  });
+}
+
+using Buffer = std::vector<float>;
+
+/// scores [64, block_keys] of the queries that start at `first`.
+void block_scores(const Shape& s, const float* q_block, const Buffer& keys_turned, int64_t first,
+                  float* scores) {
+  for (int64_t j = 0; j < s.block_keys(first); j += kBlock) {
+    multiply(kBlock, kBlock, s.size, q_block, s.size, keys_turned.data() + j, s.padded_keys,
+             scores + j, s.padded_keys, false);
+  }
+}
+
+template <class T>
+void forward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                   at::Tensor& out, at::Tensor& log_sums) {
+  for_kv_heads(s, [&](int64_t batch, int64_t kv_head) {
+    const HeadView<T> k_view(k, batch, kv_head), v_view(v, batch, kv_head);
+    Buffer keys(s.padded_keys * s.size), values(s.padded_keys * s.size),
+        turned(s.padded_keys * s.size), queries(kBlock * s.size), result(kBlock * s.size),
+        scores(kBlock * s.padded_keys);
+    gather_rows(k_view.data, k_view.row, s.keys, s.size, 1, keys.data());
+    gather_rows(v_view.data, v_view.row, s.keys, s.size, 1, values.data());
+    transpose(keys.data(), s.padded_keys, s.size, turned.data());
+    for (int64_t head = kv_head * s.group(); head < (kv_head + 1) * s.group(); ++head) {
+      const HeadView<T> q_view(q, batch, head), out_view(out, batch, head);
+      float* const log_sum = log_sums[batch][head].mutable_data_ptr<float>();
+      for (int64_t first = 0; first < s.queries; first += kBlock) {
+        const int64_t rows = std::min(kBlock, s.queries - first);
+        gather_rows(q_view.data + first * q_view.row, q_view.row, rows, s.size, s.scale,
+                    queries.data());
+        block_scores(s, queries.data(), turned, first, scores.data());
+        const int64_t seen = s.block_keys(first);
+        for (int64_t i = 0; i < rows; ++i) {
+          float* const row = scores.data() + i * s.padded_keys;
+          const int64_t n = s.row_keys(first + i);
+          const float top = largest(row, n);
+          const float sum = exponentiate(row, n, top);
+          scale_row(row, n, 1.0f / sum);
+          std::fill(row + n, row + seen, 0.0f);
+          log_sum[first + i] = top + std::log(sum);
+        }
+        for (int64_t j = 0; j < seen; j += kBlock) {
+          multiply(kBlock, s.size, kBlock, scores.data() + j, s.padded_keys,
+                   values.data() + j * s.size, s.size, result.data(), s.size, j > 0);
+        }
+        scatter_rows(result.data(), rows, s.size, out_view.data + first * out_view.row,
+                     out_view.row);
+      }
+    }
+  });
+}
+
+/// What the backward pass of one key/value head works on. Turned matrices are [D, positions].
+struct BackwardBuffers {
+  Buffer keys, keys_turned, values, values_turned, key_slopes, value_slopes;     // all positions
+  Buffer queries, queries_turned, slopes, slopes_turned, outputs, query_slopes;  // one block
+  Buffer scores, score_slopes;                                                   // [64, keys]
+
+  explicit BackwardBuffers(const Shape& s)
+      : keys(s.padded_keys * s.size),
+        keys_turned(keys.size()),
+        values(keys.size()),
+        values_turned(keys.size()),
+        key_slopes(keys.size()),
+        value_slopes(keys.size()),
+        queries(kBlock * s.size),
+        queries_turned(queries.size()),
+        slopes(queries.size()),
+        slopes_turned(queries.size()),
+        outputs(queries.size()),
+        query_slopes(queries.size()),
+        scores(kBlock * s.padded_keys),
+        score_slopes(scores.size()) {}
+};
+
+/// One block of queries of one head: their gradient into b.query_slopes, their share of the keys'
+/// and values' added to b.key_slopes and b.value_slopes (both turned).
+void backward_block(const Shape& s, int64_t first, int64_t rows, const float* log_sum,
+                    BackwardBuffers& b) {
+  const int64_t seen = s.block_keys(first), width = s.padded_keys;
+  transpose(b.queries.data(), kBlock, s.size, b.queries_turned.data());
+  transpose(b.slopes.data(), kBlock, s.size, b.slopes_turned.data());
+  block_scores(s, b.queries.data(), b.keys_turned, first, b.scores.data());
+  block_scores(s, b.slopes.data(), b.values_turned, first, b.score_slopes.data());
+  for (int64_t i = 0; i < kBlock; ++i) {
+    float *const row = b.scores.data() + i * width, *const slope =
+                                                        b.score_slopes.data() + i * width;
+    const int64_t n = i < rows ? s.row_keys(first + i) : 0;
+    if (n > 0) {
+      const float mean = dot(b.slopes.data() + i * s.size, b.outputs.data() + i * s.size, s.size);
+      score_slopes(row, slope, n, log_sum[first + i], mean);
+    }
+    std::fill(row + n, row + seen, 0.0f);
+    std::fill(slope + n, slope + seen, 0.0f);
+  }
+  for (int64_t j = 0; j < seen; j += kBlock) {
+    multiply(kBlock, s.size, kBlock, b.score_slopes.data() + j, width, b.keys.data() + j * s.size,
+             s.size, b.query_slopes.data(), s.size, j > 0);
+    multiply(s.size, kBlock, kBlock, b.slopes_turned.data(), kBlock, b.scores.data() + j, width,
+             b.value_slopes.data() + j, width, true);
+    multiply(s.size, kBlock, kBlock, b.queries_turned.data(), kBlock, b.score_slopes.data() + j,
+             width, b.key_slopes.data() + j, width, true);
+  }
+  scale_row(b.query_slopes.data(), kBlock * s.size, s.scale);
+}
+
+template <class T>
+void backward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const at::Tensor& out, const at::Tensor& log_sums, const at::Tensor& d_out,
+                    at::Tensor& d_q, at::Tensor& d_k, at::Tensor& d_v) {
+  for_kv_heads(s, [&](int64_t batch, int64_t kv_head) {
+    BackwardBuffers b(s);
+    const HeadView<T> k_view(k, batch, kv_head), v_view(v, batch, kv_head),
+        d_k_view(d_k, batch, kv_head), d_v_view(d_v, batch, kv_head);
+    gather_rows(k_view.data, k_view.row, s.keys, s.size, 1, b.keys.data());
+    gather_rows(v_view.data, v_view.row, s.keys, s.size, 1, b.values.data());
+    transpose(b.keys.data(), s.padded_keys, s.size, b.keys_turned.data());
+    transpose(b.values.data(), s.padded_keys, s.size, b.values_turned.data());
+    for (int64_t head = kv_head * s.group(); head < (kv_head + 1) * s.group(); ++head) {
+      const HeadView<T> q_view(q, batch, head), out_view(out, batch, head),
+          d_out_view(d_out, batch, head), d_q_view(d_q, batch, head);
+      const float* const log_sum = log_sums[batch][head].const_data_ptr<float>();
+      for (int64_t first = 0; first < s.queries; first += kBlock) {
+        const int64_t rows = std::min(kBlock, s.queries - first);
+        const auto take = [&](const HeadView<T>& view, float scale, Buffer& to) {
+          if (rows < kBlock) std::fill(to.begin(), to.end(), 0.0f);
+          gather_rows(view.data + first * view.row, view.row, rows, s.size, scale, to.data());
+        };
+        take(q_view, s.scale, b.queries);
+        take(d_out_view, 1, b.slopes);
+        take(out_view, 1, b.outputs);
+        backward_block(s, first, rows, log_sum, b);
+        scatter_rows(b.query_slopes.data(), rows, s.size, d_q_view.data + first * d_q_view.row,
+                     d_q_view.row);
+      }
+    }
+    transpose(b.key_slopes.data(), s.size, s.padded_keys, b.keys.data());
+    transpose(b.value_slopes.data(), s.size, s.padded_keys, b.values.data());
+    scatter_rows(b.keys.data(), s.keys, s.size, d_k_view.data, d_k_view.row);
+    scatter_rows(b.values.data(), s.keys, s.size, d_v_view.data, d_v_view.row);
+  });
+}
+
+struct BlockedAttention : Function<BlockedAttention> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
+                            const at::Tensor& v, bool causal) {
+    const Shape shape(q, k, causal);
+    at::Tensor out = at::empty(q.sizes(), q.options());
+    at::Tensor log_sums =
+        at::empty({shape.batch, shape.heads, shape.queries}, q.options().dtype(at::kFloat));
+    if (q.scalar_type() == at::kFloat) {
+      forward_heads<float>(shape, q, k, v, out, log_sums);
+    } else {
+      forward_heads<at::BFloat16>(shape, q, k, v, out, log_sums);
+    }
+    context->save_for_backward({q, k, v, out, log_sums});
+    context->saved_data["causal"] = causal;
+    return out;
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
+    const bool causal = context->saved_data["causal"].toBool();
+    const Shape shape(q, k, causal);
+    const at::Tensor d_out = gradients[0].contiguous();
+    at::Tensor d_q = at::empty(q.sizes(), q.options()), d_k = at::empty(k.sizes(), k.options()),
+               d_v = at::empty(v.sizes(), v.options());
+    const auto run =
+        q.scalar_type() == at::kFloat ? backward_heads<float> : backward_heads<at::BFloat16>;
+    run(shape, q, k, v, saved[3], saved[4], d_out, d_q, d_k, d_v);
+    return {d_q, d_k, d_v, at::Tensor()};
+  }
+};
+
+/// oneDNN's small products need AVX2.
+bool has_small_products() {
+#ifdef __x86_64__
+  return __builtin_cpu_supports("avx2") > 0;
+#else
+  return false;
+#endif
+}
+
+/// The rows of a head must be contiguous.
+at::Tensor with_dense_rows(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
+
+}  // namespace
+
+bool takes_blocks(const at::Tensor& queries, const at::Tensor& keys, bool causal) {
+  const auto type = queries.scalar_type();
+  return queries.device().is_cpu() && (type == at::kFloat || type == at::kBFloat16) &&
+         at::hasMKLDNN() && has_small_products() && queries.numel() > 0 && keys.numel() > 0 &&
+         (!causal || queries.size(0) == keys.size(0));
+}
+
+at::Tensor blocked_attention(const at::Tensor& queries, const at::Tensor& keys,
+                             const at::Tensor& values, bool causal) {
+  return BlockedAttention::apply(with_dense_rows(queries), with_dense_rows(keys),
+                                 with_dense_rows(values), causal);
+}
+
+}  // namespace megalith::ops
