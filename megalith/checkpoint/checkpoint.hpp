@@ -16,12 +16,18 @@
 #include <vector>
 
 #include "megalith/checkpoint/checkpoint_folder.hpp"
+#include "megalith/core/error.hpp"
 #include "megalith/parallel/process_groups.hpp"
 #include "megalith/parallel/shard_spec.hpp"
 
 namespace megalith {
 
 struct Manifest;
+
+/// A checkpoint could not be written; every rank throws it, and the run may go on without.
+struct SaveError : RunError {
+  using RunError::RunError;
+};
 
 /// A local tensor and the global tensors it holds slices of, named `prefix` + box.name. Prefixes:
 /// "" for weights, "optimizer.exp_avg." and the like for what is stored beside them.
@@ -36,8 +42,8 @@ struct CheckpointTensor {
 /// 0's. Data-parallel replicas share the writing. Tensors of any device and strides.
 /// Communicates: world, on the device of the first tensor, every rank must call with a tensor list
 /// of the same order as its data-parallel peers.
-/// Throws RunError on every rank when any rank fails; the previous checkpoint is then untouched and
-/// the new one removed.
+/// Throws SaveError on every rank when any rank fails; the previous checkpoint is then untouched
+/// and the new one removed.
 void save_checkpoint(const std::string& folder, int64_t iteration,
                      const std::vector<CheckpointTensor>& tensors, const nlohmann::json& meta,
                      const ProcessGroups& groups);

@@ -14,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kTracker = "latest_checkpointed_iteration.txt";
+constexpr const char* kTemporaryMark = ".tmp-";
 
 std::optional<int64_t> parse_iteration(std::string_view text) {
   while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\r')) {
@@ -95,15 +96,16 @@ std::vector<int64_t> complete_iterations(const std::string& folder) {
 std::vector<std::string> unfinished_saves(const std::string& folder) {
   auto names = folder_names(folder);
   std::erase_if(names, [](const std::string& name) {
-    return !name.starts_with("iter_") || name.find(".tmp-") == std::string::npos;
+    return !name.starts_with("iter_") || name.find(kTemporaryMark) == std::string::npos;
   });
   return names;
 }
 
-void remove_unfinished_saves(const std::string& folder) {
+std::vector<std::string> remove_unfinished_saves(const std::string& folder) {
   std::vector<fs::path> leftovers;
-  for (const auto& name : unfinished_saves(folder)) {
-    const fs::path target = fs::path(folder) / name.substr(0, name.find(".tmp-"));
+  const auto unfinished = unfinished_saves(folder);
+  for (const auto& name : unfinished) {
+    const fs::path target = fs::path(folder) / name.substr(0, name.find(kTemporaryMark));
     if (name.ends_with(kReplacedSuffix) && !fs::exists(target)) {
       fs::rename(fs::path(folder) / name, target);
     } else {
@@ -112,14 +114,73 @@ void remove_unfinished_saves(const std::string& folder) {
   }
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    if (entry.path().filename().string().starts_with(std::string(kTracker) + ".tmp.")) {
-      leftovers.push_back(entry.path());
+    const std::string name = entry.path().filename().string();
+    for (const std::string file : {kTracker, "metrics.jsonl"}) {
+      if (name.starts_with(file + ".tmp.")) leftovers.push_back(entry.path());
     }
   }
   for (const auto& path : leftovers) {
     fs::remove_all(path, error);
     if (error) throw RunError("{}: cannot delete: {}", path.string(), error.message());
   }
+  return unfinished;
+}
+
+void create_save_folder(const std::string& folder) {
+  const fs::path path = fs::absolute(folder).lexically_normal();
+  if (!fs::create_directories(path)) return;
+  // A new folder is as durable as the entry in its parent.
+  sync_folder(
+      (path.has_filename() ? path.parent_path() : path.parent_path().parent_path()).string());
+}
+
+bool has_no_checkpoint(const std::string& folder) {
+  if (!fs::exists(folder)) return true;
+  if (!fs::is_directory(folder) || fs::exists(fs::path(folder) / kTracker)) return false;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_unfinished = name.find(kTemporaryMark) != std::string::npos;
+    if (name.starts_with("iter_") && (!is_unfinished || name.ends_with(kReplacedSuffix))) {
+      return false;
+    }
+    // The folder of one checkpoint, with or without its manifest.
+    if (name == kManifestName || entry.path().extension() == ".safetensors") return false;
+    if (name.starts_with("mp_rank_") || name == "metadata.json" || name == ".metadata") {
+      return false;
+    }
+  }
+  return true;
+}
+
+std::vector<int64_t> surplus_iterations(const std::vector<int64_t>& complete, int64_t saved,
+                                        const KeepRule& rule) {
+  std::vector<int64_t> surplus;
+  if (rule.keeps_all()) return surplus;
+  std::vector<int64_t> newest_first = complete;
+  std::erase_if(newest_first, [&](int64_t iteration) { return iteration >= saved; });
+  std::sort(newest_first.rbegin(), newest_first.rend());
+  int64_t num_newer = 1;  // `saved`
+  for (const int64_t iteration : newest_first) {
+    const bool is_recent = num_newer++ < rule.keep_last.value_or(1);
+    const bool is_retained = rule.retain_interval && iteration % *rule.retain_interval == 0;
+    if (!is_recent && !is_retained) surplus.push_back(iteration);
+  }
+  std::sort(surplus.begin(), surplus.end());
+  return surplus;
+}
+
+void remove_checkpoint(const std::string& folder, int64_t iteration) {
+  const fs::path path = fs::path(folder) / iteration_name(iteration);
+  fs::path nameless = path;
+  nameless += std::string(kTemporaryMark) + "removed";
+  std::error_code error;
+  fs::rename(path, nameless, error);
+  if (error == std::errc::file_exists || error == std::errc::directory_not_empty) {
+    fs::remove_all(nameless, error);  // left by an earlier attempt that could not delete all
+    fs::rename(path, nameless, error);
+  }
+  if (!error) fs::remove_all(nameless, error);
+  if (error) throw RunError("{}: cannot delete: {}", path.string(), error.message());
 }
 
 std::string find_checkpoint(const std::string& folder, std::optional<int64_t> iteration) {
@@ -128,10 +189,12 @@ std::string find_checkpoint(const std::string& folder, std::optional<int64_t> it
   const bool named = iteration.has_value();
   if (!named) iteration = latest_iteration(folder);
   if (!iteration) {
-    const auto hint = complete_iterations(folder).empty()
-                          ? std::string("check the path")
-                          : list_iterations(folder) + "; name one with --ckpt-step";
-    throw UsageError("{}: holds no checkpoint: there is no {} in it; {}", folder, kTracker, hint);
+    const auto complete = complete_iterations(folder);
+    if (!complete.empty()) return (fs::path(folder) / iteration_name(complete.back())).string();
+    throw UsageError(
+        "{}: holds no checkpoint: there is no {} in it and no complete iter_... folder; "
+        "check the path",
+        folder, kTracker);
   }
   const fs::path path = fs::path(folder) / iteration_name(*iteration);
   if (!has_manifest(path)) {

@@ -5,12 +5,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <random>
 
+#include "megalith/checkpoint/agreement.hpp"
 #include "megalith/checkpoint/checkpoint.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/safetensors.hpp"
@@ -22,9 +21,6 @@ namespace megalith {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kErrorBytes = 512;  // of a rank's message that travel to the others
-constexpr int64_t kShownErrors = 4;
 
 /// One box of one tensor: the unit of ownership.
 struct Piece {
@@ -183,61 +179,29 @@ void prepare_folder(const fs::path& folder, const fs::path& temporary, const fs:
         "it away or choose another --save folder",
         target.string());
   }
-  fs::create_directories(folder);
+  create_save_folder(folder);
   if (!fs::create_directory(temporary)) throw RunError("{}: exists", temporary.string());
 }
 
-/// What `body` failed with, or "".
-template <class Body>
-std::string attempt(const Body& body) {
-  try {
-    body();
-    return "";
-  } catch (const c10::Error& error) {
-    return error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    return error.what();
-  }
-}
-
-/// Returns when no rank reports a failure, else throws the same RunError on all.
+/// Returns when no rank reports a failure, else throws the same SaveError on all.
 /// Communicates: world, every rank must call.
 void agree(const std::string& failure, const std::string& what, const Group& world,
            at::Device device) {
-  at::Tensor num_failed = at::full({1}, failure.empty() ? 0 : 1, at::kLong).to(device);
-  all_reduce(num_failed, world);
-  if (num_failed.item<int64_t>() == 0) return;
-  at::Tensor text = at::zeros({kErrorBytes}, at::kByte);
-  std::memcpy(text.data_ptr(), failure.data(),
-              std::min(failure.size(), static_cast<size_t>(kErrorBytes - 1)));
-  const at::Tensor texts = all_gather(text.to(device), world).to(at::kCPU);
-  std::string all;
-  int64_t shown = 0;
-  for (int64_t rank = 0; rank < world.size() && shown < kShownErrors; ++rank) {
-    const at::Tensor row = texts.select(0, rank).contiguous();
-    const std::string message(static_cast<const char*>(row.data_ptr()));
-    if (message.empty()) continue;
-    all += fmt::format("{}rank {}: {}", shown++ ? "; " : "", rank, message);
-  }
-  throw RunError("cannot save {}: {} of {} ranks failed: {}", what, num_failed.item<int64_t>(),
-                 world.size(), all);
+  const Failures failures = gather_failures(failure, world, device);
+  if (failures.num_failed == 0) return;
+  throw SaveError("cannot save {}: {} of {} ranks failed: {}", what, failures.num_failed,
+                  world.size(), failures.text);
 }
 
-/// The token that names this save, the same on every rank. Communicates: world.
-std::string shared_token(int64_t iteration, const Group& world, at::Device device) {
-  std::random_device random;
-  const int64_t draw = (static_cast<int64_t>(random()) << 32) | random();
-  at::Tensor message = at::empty({2}, at::kLong);
-  message[0] = draw;
-  message[1] = iteration;
-  message = message.to(device);
-  broadcast(message, world, 0);
-  message = message.to(at::kCPU);
-  const auto theirs = message[1].item<int64_t>();
-  agree(
+/// Every rank must save the same iteration. Communicates: world.
+void check_iteration(int64_t iteration, const Group& world, at::Device device) {
+  at::Tensor first = at::full({1}, iteration, at::kLong).to(device);
+  broadcast(first, world, 0);
+  const auto theirs = first.item<int64_t>();
+  const Failures failures = gather_failures(
       theirs == iteration ? "" : fmt::format("is at iteration {}, rank 0 at {}", iteration, theirs),
-      "a checkpoint", world, device);
-  return fmt::format("{:016x}", static_cast<uint64_t>(message[0].item<int64_t>()));
+      world, device);
+  if (failures.num_failed > 0) throw RunError("cannot save a checkpoint: {}", failures.text);
 }
 
 /// Deletes the temporary folder when the save did not come to its end.
@@ -269,23 +233,24 @@ void save_checkpoint(const std::string& folder, int64_t iteration,
   const Group& world = groups.world();
   const at::Device device = tensors.empty() ? at::kCPU : tensors.front().local.device();
   const bool is_first = world.rank == 0;
-  const std::string token = shared_token(iteration, world, device);
+  check_iteration(iteration, world, device);
+  const std::string token = shared_token(world, device);
   const fs::path target = fs::path(folder) / iteration_name(iteration);
   fs::path temporary = target;
   temporary += ".tmp-" + token;
   const std::string what = target.string();
 
   TemporaryFolder guard(temporary);
-  agree(attempt([&] {
+  agree(failure_of([&] {
           if (is_first) prepare_folder(folder, temporary, target);
         }),
         what, world, device);
-  agree(attempt([&] {
+  agree(failure_of([&] {
           const Manifest mine{iteration, groups.layout(), token, nullptr, {}, {}};
           write_share(temporary, owned_pieces(tensors, groups), mine, groups);
         }),
         what, world, device);
-  agree(attempt([&] {
+  agree(failure_of([&] {
           if (!is_first) return;
           write_manifest(temporary, meta, groups);
           sync_folder(temporary.string());
@@ -293,7 +258,7 @@ void save_checkpoint(const std::string& folder, int64_t iteration,
         }),
         what, world, device);
   guard.keep();
-  agree(attempt([&] {
+  agree(failure_of([&] {
           if (is_first) write_latest_iteration(folder, iteration);
         }),
         what + " (written, but not marked as the latest)", world, device);

@@ -84,8 +84,11 @@ void AtomicFile::commit() {
 void sync_folder(const std::string& path) {
   const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) throw RunError(system_error_text(path, "open"));
-  ::fsync(fd);  // some file systems refuse to sync folders; the rename is still atomic there
+  // Some file systems refuse to sync folders; the rename is still atomic there.
+  const bool failed = ::fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP && errno != EBADF;
+  const std::string text = failed ? system_error_text(path, "sync to disk") : "";
   ::close(fd);
+  if (failed) throw RunError(text);
 }
 
 std::string read_text_file(const std::string& path) {

@@ -274,42 +274,5 @@ TEST_F(DamagedCheckpoint, ManifestIsGuarded) {
   EXPECT_THAT(rewrite("{}"), HasSubstr("is not the manifest of a megalith checkpoint"));
 }
 
-TEST(CheckpointFolder, SaysWhatIsThereInstead) {
-  const TemporaryFolder folder;
-  const auto refusal = [&](std::optional<int64_t> step = {}) {
-    return error_of<UsageError>([&] { Checkpoint::open(folder.path("save"), step); });
-  };
-  EXPECT_THAT(refusal(), HasSubstr("does not exist"));
-  fs::create_directory(folder.path("save"));
-  EXPECT_THAT(refusal(), HasSubstr("no latest_checkpointed_iteration.txt"));
-  EXPECT_EQ(latest_iteration(folder.path("save")), std::nullopt);
-  folder.write("save/latest_checkpointed_iteration.txt", "release\n");
-  EXPECT_THAT(refusal(), HasSubstr("says 'release"));
-  folder.write("save/latest_checkpointed_iteration.txt", "300\n");
-  EXPECT_THAT(refusal(), HasSubstr("iter_0000300 (named in latest"));
-  fs::create_directories(folder.path("save/iter_0000300/mp_rank_00"));
-  EXPECT_THAT(refusal(), HasSubstr("pickle"));
-  save_sample(folder.path("save"), 200, {.tensor = 1, .data = 1});
-  EXPECT_THAT(refusal(300), AllOf(HasSubstr("pickle"), HasSubstr("complete are 200")));
-  fs::remove(folder.path("save/latest_checkpointed_iteration.txt"));
-  EXPECT_THAT(refusal(), HasSubstr("complete are 200; name one with --ckpt-step"));
-  EXPECT_EQ(Checkpoint::open(folder.path("save"), 200).iteration(), 200);
-}
-
-TEST(CheckpointFolder, UnfinishedSavesAreIgnoredAndRemovedOnRequest) {
-  const TemporaryFolder folder;
-  save_sample(folder.path(), 1, {.tensor = 1, .data = 1});
-  folder.write("iter_0000002.tmp-0123456789abcdef/model_00000.safetensors", "half");
-  folder.write("latest_checkpointed_iteration.txt.tmp.123.0", "2");
-  EXPECT_EQ(complete_iterations(folder.path()), std::vector<int64_t>{1});
-  // Killed between setting the old iteration 1 aside and giving its name to the new one.
-  fs::rename(folder.path("iter_0000001"), folder.path("iter_0000001.tmp-0-replaced"));
-  EXPECT_EQ(unfinished_saves(folder.path()).size(), 2U);
-  remove_unfinished_saves(folder.path());
-  EXPECT_EQ(testing::names_in(folder.path()),
-            (std::vector<std::string>{"iter_0000001", "latest_checkpointed_iteration.txt"}));
-  Checkpoint::open(folder.path()).verify_all();
-}
-
 }  // namespace
 }  // namespace megalith

@@ -1,0 +1,49 @@
+// The folder a run saves to, held by this run alone for as long as it lives.
+//
+// Rank 0 holds a lock on SAVE/run.lock that the kernel frees when the process ends in whatever way,
+// so that a killed run never keeps its successor out; what the file says (host, process, since
+// when) is only for the message to a second run. Who holds the folder also cleans up what killed
+// saves left there. What is inside a checkpoint: checkpoint.hpp.
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+#include <vector>
+
+#include "megalith/checkpoint/checkpoint_folder.hpp"
+#include "megalith/parallel/process_groups.hpp"
+
+namespace megalith {
+
+constexpr const char* kLockName = "run.lock";
+
+class SaveFolder {
+ public:
+  /// Makes the folder if need be, locks it, deletes unfinished saves, and checks that every rank
+  /// sees it and may write there. Communicates: world, every rank must construct. Throws UsageError
+  /// on every rank when another run holds it, when ranks see different folders, or when it cannot
+  /// be written.
+  SaveFolder(std::string path, const ProcessGroups& groups, at::Device device);
+  ~SaveFolder();
+  SaveFolder(const SaveFolder&) = delete;
+  SaveFolder& operator=(const SaveFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+  /// What rank 0 has to say about the folder: leftovers it deleted, locks that do not work there.
+  const std::vector<std::string>& notices() const { return notices_; }
+
+  /// Rank 0, after `saved` is complete and marked as the latest: deletes what the rule does not
+  /// keep. Throws RunError when a checkpoint cannot be deleted.
+  void remove_surplus(int64_t saved, const KeepRule& rule) const;
+
+ private:
+  void lock(const std::string& token);
+  void check_is_shared(const std::string& token, int64_t rank) const;
+
+  std::string path_;
+  int lock_fd_ = -1;
+  std::vector<std::string> notices_;
+};
+
+}  // namespace megalith
