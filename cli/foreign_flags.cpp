@@ -93,8 +93,6 @@ void add_refused(std::vector<ForeignFlag>& flags) {
   refused("temporary checkpoints are not built", 1,
           {"non-persistent-save-interval", "non-persistent-ckpt-type"});
   refused("use --load with --finetune", 1, {"pretrained-checkpoint"});
-  refused("give the model's shape by flags or a run file for now", 0, {"use-checkpoint-args"});
-  refused("which checkpoints to keep cannot be told yet", 1, {"save-retain-interval", "keep-last"});
   refused("on resume the flags' schedule goes on from the stored samples", 0,
           {"override-opt_param-scheduler", "use-checkpoint-opt_param-scheduler",
            "override-opt-param-scheduler", "use-checkpoint-opt-param-scheduler"});

@@ -16,6 +16,7 @@ static_assert(std::atomic<bool>::is_always_lock_free);
 
 InterruptFlag::InterruptFlag() {
   signal_raised = false;
+  ::signal(SIGXFSZ, SIG_IGN);  // a limit on file sizes is then an error of the write that meets it
   struct sigaction action {};
   action.sa_handler = [](int) { signal_raised = true; };
   action.sa_flags = static_cast<int>(SA_RESETHAND | SA_RESTART);

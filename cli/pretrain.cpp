@@ -6,9 +6,12 @@
 #include "cli/interrupt.hpp"
 #include "megalith/core/digest.hpp"
 #include "megalith/planner/plan.hpp"
+#include "megalith/training/resume_settings.hpp"
 #include "megalith/training/trainer.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 namespace megalith::cli {
 namespace {
@@ -18,6 +21,34 @@ std::string comparable(RunConfig& config) {
   nlohmann::json object = config.to_json();
   object.at("Parallelism").erase("num-threads");
   return sha256_hex(object.dump());
+}
+
+/// Whether a flag stood on the command line or in the run file, under any of its names.
+std::function<bool(const std::string&)> given_flags(const CommandLine& line) {
+  return [&line](const std::string& name) {
+    const auto flags = pretrain_foreign_flags();
+    return line.given(name) || std::any_of(flags.begin(), flags.end(), [&](const auto& flag) {
+             return flag.kind == ForeignFlag::Kind::kOldSpelling && flag.text == name &&
+                    line.given(flag.name);
+           });
+  };
+}
+
+/// --dry-run: what the run would be, and whether the checkpoint fits it.
+void print_plan(RunConfig& config, const LaunchEnvironment& environment) {
+  const auto tokenizer = make_tokenizer(config.tokenizer);
+  config.model.vocab_size = tokenizer->vocab_size();
+  const PlanRequest request = config.plan_request(environment.world_size);
+  const auto checkpoint = find_training_checkpoint(config.checkpoint);
+  if (checkpoint) {
+    const auto cores = static_cast<int64_t>(std::thread::hardware_concurrency());
+    const auto threads = config.distributed.num_threads.value_or(
+        std::max<int64_t>(1, cores / environment.local_world_size));
+    const auto review = review_settings(config, request.layout, threads, *checkpoint);
+    raise_mistakes(review, *checkpoint);
+    fmt::print("{}", conflicts_text(review, *checkpoint));
+  }
+  fmt::print("{}", plan_text(request));
 }
 
 }  // namespace
@@ -48,12 +79,11 @@ int run_pretrain(const Words& words) {
   if (model.size() == 1 && model[0] != "gpt") {
     problems.add("'{}' is no model this program trains; give gpt", model[0]);
   }
+  take_checkpoint_args(config, given_flags(line), problems);
   config.resolve_and_check(environment, problems);
   problems.raise_if_any();
   if (dry_run) {
-    const auto tokenizer = make_tokenizer(config.tokenizer);
-    config.model.vocab_size = tokenizer->vocab_size();
-    fmt::print("{}", plan_text(config.plan_request(environment.world_size)));
+    print_plan(config, environment);
     return 0;
   }
   const InterruptFlag

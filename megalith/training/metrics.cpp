@@ -31,19 +31,21 @@ std::string timestamp() {
   return fmt::format("{}.{:06d}", text, (now - seconds) / std::chrono::microseconds(1));
 }
 
-/// Drops the lines of iterations after `last` (a resumed run writes them again) and a torn last
-/// line.
-void truncate_metrics(const std::string& path, int64_t last) {
-  std::ifstream in(path);
+/// Drops what the run will write again, and a torn last line.
+void truncate_metrics(const MetricsOptions& options) {
+  std::ifstream in(options.file);
   if (!in) return;
   std::string kept, line;
   while (std::getline(in, line)) {
     const auto object = nlohmann::json::parse(line, nullptr, false);
     if (object.is_discarded() || !object.is_object()) continue;
+    int64_t last = options.keep_up_to;
+    if (object.contains("validation_loss")) last = options.keep_validations_up_to;
+    if (object.contains("test_loss")) last = options.keep_up_to - 1;
     if (object.value("iteration", int64_t{0}) <= last) kept += line + "\n";
   }
   in.close();
-  AtomicFile file(path);
+  AtomicFile file(options.file);
   file.write(kept);
   file.commit();
 }
@@ -61,7 +63,7 @@ Metrics::Metrics(const MetricsOptions& options) : options_(options) {
   if (options_.silent) return;
   terminal_ = ::isatty(STDOUT_FILENO) == 1;
   if (options_.file.empty()) return;
-  truncate_metrics(options_.file, options_.keep_up_to);
+  truncate_metrics(options_);
   file_ = std::fopen(options_.file.c_str(), "a");
   if (file_ == nullptr) {
     throw UsageError("--metrics-file: {}", system_error_text(options_.file, "write"));
@@ -82,8 +84,15 @@ void Metrics::say(const std::string& line) {
 
 void Metrics::write_json(const std::string& line) {
   if (file_ == nullptr) return;
-  fmt::print(file_, "{}\n", line);
-  std::fflush(file_);
+  // A full disk costs lines here, not the run: whether it may go on is for the saves to say.
+  const std::string text = line + "\n";
+  const bool failed = std::fwrite(text.data(), 1, text.size(), file_) != text.size();
+  if ((std::fflush(file_) != 0 || failed) && !write_failed_) {
+    write_failed_ = true;
+    say(fmt::format("warning: {}; lines will be missing",
+                    system_error_text(options_.file, "write")));
+  }
+  std::clearerr(file_);
 }
 
 void Metrics::record(const IterationRecord& record) {

@@ -36,8 +36,10 @@ struct MetricsOptions {
   int64_t world_size = 1;
   int64_t log_interval = 100;
   bool log_throughput = false;
-  std::string file;        // empty: none
-  int64_t keep_up_to = 0;  // lines of later iterations in an existing file are dropped
+  std::string file;  // empty: none
+  // What a resumed run writes again is dropped from an existing file: lines of later iterations,
+  // validations after the last one that counts, the test of the iteration where it goes on.
+  int64_t keep_up_to = 0, keep_validations_up_to = 0;
 };
 
 class Metrics {
@@ -60,6 +62,7 @@ class Metrics {
   MetricsOptions options_;
   FILE* file_ = nullptr;
   bool terminal_ = false, progress_shown_ = false;
+  bool write_failed_ = false;
   // sums since the last log line
   double seconds_ = 0, loss_ = 0, flops_ = 0;
   int64_t steps_ = 0, loss_steps_ = 0, skipped_ = 0, nan_ = 0;

@@ -62,15 +62,54 @@ FieldList LoggingConfig::fields() {
 
 FieldList CheckpointConfig::fields() {
   return {
-      {"save", &save, "Folder that checkpoints are written to."},
+      {"save", &save, "Folder that checkpoints are written to; one run at a time."},
       {"save-interval", &save_interval, "Iterations between checkpoints.", at_least(1)},
+      {"save-retain-interval", &save_retain_interval,
+       "Once a newer checkpoint is complete, remove those whose iteration this does not divide.",
+       at_least(1), "all are kept"},
+      {"keep-last", &keep_last,
+       "Once a newer checkpoint is complete, remove all but the newest so many (and those of "
+       "--save-retain-interval).",
+       at_least(1), "all are kept"},
+      {"on-save-failure", choice(on_save_failure, {"stop", "continue"}),
+       "When a checkpoint cannot be written, such as on a full disk. By default the run stops, for "
+       "what it computes afterwards is lost if the next save fails too. The last save must succeed "
+       "either way."},
       {"load", &load, "Folder of the checkpoint to go on from."},
-      {"load-if-exists", &load_if_exists, "Start anew when --load holds no checkpoint."},
+      {"load-if-exists", &load_if_exists,
+       "Start anew when --load holds no checkpoint: for commands that are restarted. A damaged "
+       "checkpoint stays an error."},
       {"ckpt-step", &ckpt_step, "Iteration to load.", at_least(0), "the latest"},
+      {"use-checkpoint-args", &use_checkpoint_args,
+       "Take the model's shape, the sequence length and, where --tokenizer-type is not given, the "
+       "tokenizer from the checkpoint."},
       {"finetune", &finetune, "Take the weights only and start from iteration 0."},
       {"no-load-optim", &no_load_optim, "Do not load the optimizer's state."},
       {"no-save-optim", &no_save_optim, "Do not save the optimizer's state."},
   };
+}
+
+void CheckpointConfig::check(Problems& problems) const {
+  const auto needs = [&](bool given, const char* flag, bool has, const char* needed) {
+    if (given && !has) {
+      problems.add("--{} without --{}; say where to {}", flag, needed,
+                   needed == std::string("save") ? "save" : "load from");
+    }
+  };
+  needs(save_interval.has_value(), "save-interval", save.has_value(), "save");
+  needs(save_retain_interval.has_value(), "save-retain-interval", save.has_value(), "save");
+  needs(keep_last.has_value(), "keep-last", save.has_value(), "save");
+  needs(no_save_optim, "no-save-optim", save.has_value(), "save");
+  needs(load_if_exists, "load-if-exists", load.has_value(), "load");
+  needs(ckpt_step.has_value(), "ckpt-step", load.has_value(), "load");
+  needs(finetune, "finetune", load.has_value(), "load");
+  needs(no_load_optim, "no-load-optim", load.has_value(), "load");
+  if (save_retain_interval && save_interval && *save_retain_interval % *save_interval != 0) {
+    problems.add(
+        "--save-retain-interval {} is no multiple of --save-interval {}, so it would keep fewer "
+        "checkpoints than it says; make it a multiple",
+        *save_retain_interval, *save_interval);
+  }
 }
 
 std::vector<std::pair<std::string, FieldList>> RunConfig::sections() {
@@ -126,15 +165,7 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
         batch.micro_batch_size ? batch.resolved_global_batch_size(data_size) : 1};
     resolve_parameter_schedule(learning_rate, length, problems);
   }
-  if (checkpoint.save_interval && !checkpoint.save) {
-    problems.add("--save-interval without --save; say where to save");
-  }
-  if (checkpoint.load_if_exists && !checkpoint.load) {
-    problems.add("--load-if-exists without --load; say where to load from");
-  }
-  if (checkpoint.ckpt_step && !checkpoint.load) {
-    problems.add("--ckpt-step without --load; say where to load from");
-  }
+  checkpoint.check(problems);
 }
 
 PlanRequest RunConfig::plan_request(int64_t world_size) const {

@@ -62,15 +62,21 @@ struct LoggingConfig {
   FieldList fields();
 };
 
+enum class OnSaveFailure { kStop, kContinue };
+
 struct CheckpointConfig {
   std::optional<std::string> save, load;
-  std::optional<int64_t> save_interval, ckpt_step;
+  std::optional<int64_t> save_interval, save_retain_interval, keep_last, ckpt_step;
+  OnSaveFailure on_save_failure = OnSaveFailure::kStop;
   bool no_save_optim = false;
   bool no_load_optim = false;
   bool finetune = false;
   bool load_if_exists = false;
+  bool use_checkpoint_args = false;
 
   FieldList fields();
+  /// Settings that would have no effect, or contradict each other.
+  void check(Problems& problems) const;
 };
 
 struct RunConfig {

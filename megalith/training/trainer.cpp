@@ -8,10 +8,13 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "megalith/checkpoint/agreement.hpp"
+#include "megalith/checkpoint/save_folder.hpp"
 #include "megalith/data/batch_loader.hpp"
 #include "megalith/parallel/collectives.hpp"
 #include "megalith/pipeline/schedule.hpp"
 #include "megalith/training/batch_tensors.hpp"
+#include "megalith/training/resume_settings.hpp"
 #include "megalith/training/training_state.hpp"
 
 namespace megalith {
@@ -57,6 +60,11 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
   schedule_ = std::make_unique<ParameterSchedule>(
       resolve_parameter_schedule(config_.learning_rate, length, problems));
   problems.raise_if_any();
+  if (config_.checkpoint.save) {
+    save_folder_ =
+        std::make_unique<SaveFolder>(*config_.checkpoint.save, groups_, distributed_.device());
+  }
+  find_checkpoint();
   open_data();
 
   model_ = std::make_unique<GptModel>(config_.model, groups_, config_.training.compute_type(),
@@ -68,21 +76,7 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
                                            groups_.model(), groups_.tensor().rank == 0);
   resume();
 
-  MetricsOptions metrics;
-  metrics.silent = groups_.world_rank() != 0;
-  metrics.world_size = groups_.layout().world_size();
-  metrics.log_interval = config_.logging.log_interval;
-  metrics.log_throughput = config_.logging.log_throughput;
-  metrics.keep_up_to = progress_.iteration;
-  if (config_.logging.metrics_file) {
-    metrics.file = *config_.logging.metrics_file;
-  } else if (config_.checkpoint.save) {
-    metrics.file = *config_.checkpoint.save + "/metrics.jsonl";
-  }
-  if (groups_.world_rank() == 0 && config_.checkpoint.save) {
-    std::filesystem::create_directories(*config_.checkpoint.save);
-  }
-  metrics_ = std::make_unique<Metrics>(metrics);
+  open_metrics();
   announce();
 }
 
@@ -149,33 +143,46 @@ void Trainer::announce() {
     }
     if (!line.empty()) metrics_->say(fmt::format("  {}: {}", title, line));
   }
-  if (progress_.iteration > 0) {
-    metrics_->say(fmt::format("resumed at iteration {} ({} samples consumed)", progress_.iteration,
-                              progress_.consumed_samples));
+  if (save_folder_) {
+    for (const auto& notice : save_folder_->notices()) metrics_->say("notice: " + notice);
+    const auto there = complete_iterations(save_folder_->path());
+    if (progress_.iteration == 0 && !there.empty()) {
+      metrics_->say(fmt::format(
+          "notice: {} holds checkpoints of iterations {}, which this run does not go on "
+          "from but replaces when it comes to them; --load would go on",
+          save_folder_->path(), fmt::join(there, ", ")));
+    }
   }
+  if (!start_line_.empty()) metrics_->say(start_line_);
 }
 
 void Trainer::run() {
   bool stopped = false;
+  const auto& eval_interval = config_.logging.eval_interval;
   if (!config_.training.skip_train && progress_.iteration < total_iterations_) {
+    // A run that was stopped where a validation was due left it to this one.
+    if (progress_.iteration > progress_.validated_iteration &&
+        progress_.iteration % eval_interval == 0) {
+      validate();
+    }
     train_loader_ = make_loader(Split::kTrain, progress_.consumed_samples);
     while (!stopped && progress_.iteration < total_iterations_) {
       stopped = train_step();
       const int64_t iteration = progress_.iteration;
-      if (!stopped && iteration % config_.logging.eval_interval == 0) validate();
+      if (!stopped && iteration % eval_interval == 0) validate();
       const auto& interval = config_.checkpoint.save_interval;
-      if (interval && iteration % *interval == 0) save();
+      if (interval && iteration % *interval == 0) save(/*is_last=*/false);
     }
     train_loader_.reset();
   }
-  if (config_.checkpoint.save && !config_.training.skip_train) save();
-  if (stopped) {
+  if (config_.checkpoint.save && !config_.training.skip_train) save(/*is_last=*/true);
+  if (stopped && progress_.iteration < total_iterations_) {
     metrics_->say(fmt::format("stopped at iteration {}", progress_.iteration));
     return;
   }
   const std::string where = fmt::format("iteration {}", progress_.iteration);
   if (datasets_.valid && config_.logging.eval_iters > 0 &&
-      (config_.training.skip_train || progress_.iteration % config_.logging.eval_interval != 0)) {
+      (config_.training.skip_train || progress_.validated_iteration != progress_.iteration)) {
     validate();
   }
   if (datasets_.test && config_.logging.eval_iters > 0) {
@@ -301,22 +308,100 @@ void Trainer::validate() {
         Split::kValid, done * config_.logging.eval_iters * batch_schedule_->final_global_batch());
   }
   const double loss = evaluate(*valid_loader_);
+  progress_.validated_iteration = progress_.iteration;
   metrics_->evaluation("validation", fmt::format("iteration {}", progress_.iteration),
                        progress_.iteration, loss);
 }
 
-void Trainer::resume() {
+void Trainer::find_checkpoint() {
   if (!config_.checkpoint.load) return;
-  progress_ = load_training_state(config_, groups_, *model_, *optimizer_, loss_scaler_);
-  last_saved_ = progress_.iteration;
+  std::optional<Checkpoint> found;
+  const auto agree = [&](const std::string& failure) {
+    const Failures failures = gather_failures(failure, groups_.world(), distributed_.device());
+    if (failures.num_failed > 0) throw UsageError(failures.text);
+  };
+  SettingsReview review;
+  agree(failure_of([&] {
+    found = find_training_checkpoint(config_.checkpoint);
+    if (!found) return;
+    review = review_settings(config_, groups_.layout(), distributed_.num_threads(), *found);
+    raise_mistakes(review, *found);
+  }));
+  at::Tensor iteration = at::full({1}, found ? found->iteration() : -1, at::kLong);
+  iteration = iteration.to(distributed_.device());
+  const auto mine = iteration.item<int64_t>();
+  broadcast(iteration, groups_.world(), 0);
+  agree(
+      mine == iteration.item<int64_t>()
+          ? ""
+          : fmt::format("--load {}: does not see the checkpoint that rank 0 sees; the folder must "
+                        "be on a disk that all ranks share",
+                        *config_.checkpoint.load));
+  if (!found) {
+    start_line_ = fmt::format("{} holds no checkpoint; starting anew", *config_.checkpoint.load);
+    return;
+  }
+  if (groups_.world_rank() == 0) fmt::print("{}", conflicts_text(review, *found));
+  checkpoint_ = std::make_unique<Checkpoint>(std::move(*found));
 }
 
-void Trainer::save() {
-  if (!config_.checkpoint.save || last_saved_ == progress_.iteration) return;
-  metrics_->say(fmt::format("saving a checkpoint at iteration {} to {}", progress_.iteration,
-                            *config_.checkpoint.save));
-  save_training_state(config_, groups_, *model_, *optimizer_, loss_scaler_, progress_);
+void Trainer::resume() {
+  if (!checkpoint_) return;
+  const Failures failures = gather_failures(
+      failure_of([&] {
+        progress_ = load_training_state(config_, *checkpoint_, *model_, *optimizer_, loss_scaler_);
+      }),
+      groups_.world(), distributed_.device());
+  if (failures.num_failed > 0) throw UsageError(failures.text);
+  const auto& flags = config_.checkpoint;
+  const bool is_saved_already = !flags.finetune && !flags.no_load_optim && flags.save &&
+                                std::filesystem::equivalent(*flags.save, *flags.load);
+  if (is_saved_already) last_saved_ = progress_.iteration;
+  start_line_ =
+      flags.finetune
+          ? fmt::format("starting from the weights of {}", checkpoint_->folder())
+          : fmt::format("resumed at iteration {} ({} samples consumed) from {}",
+                        progress_.iteration, progress_.consumed_samples, checkpoint_->folder());
+  checkpoint_.reset();
+}
+
+void Trainer::open_metrics() {
+  MetricsOptions metrics;
+  metrics.silent = groups_.world_rank() != 0;
+  metrics.world_size = groups_.layout().world_size();
+  metrics.log_interval = config_.logging.log_interval;
+  metrics.log_throughput = config_.logging.log_throughput;
+  metrics.keep_up_to = progress_.iteration;
+  metrics.keep_validations_up_to = progress_.validated_iteration;
+  if (config_.logging.metrics_file) {
+    metrics.file = *config_.logging.metrics_file;
+  } else if (config_.checkpoint.save) {
+    metrics.file = *config_.checkpoint.save + "/metrics.jsonl";
+  }
+  metrics_ = std::make_unique<Metrics>(metrics);
+}
+
+void Trainer::save(bool is_last) {
+  const auto& flags = config_.checkpoint;
+  if (!flags.save || last_saved_ == progress_.iteration) return;
+  metrics_->say(
+      fmt::format("saving a checkpoint at iteration {} to {}", progress_.iteration, *flags.save));
+  try {
+    save_training_state(config_, groups_, *model_, *optimizer_, loss_scaler_, progress_);
+  } catch (const SaveError& error) {
+    if (is_last || flags.on_save_failure == OnSaveFailure::kStop) throw;
+    metrics_->say(
+        fmt::format("warning: {}; training goes on (--on-save-failure continue)", error.what()));
+    return;
+  }
   last_saved_ = progress_.iteration;
+  if (groups_.world_rank() != 0) return;
+  try {
+    save_folder_->remove_surplus(progress_.iteration,
+                                 {flags.keep_last, flags.save_retain_interval});
+  } catch (const RunError& error) {
+    metrics_->say(fmt::format("warning: an older checkpoint stays: {}", error.what()));
+  }
 }
 
 }  // namespace megalith

@@ -17,6 +17,8 @@
 namespace megalith {
 
 class BatchLoader;
+class Checkpoint;
+class SaveFolder;
 
 /// What a resumed run must know beside tensors.
 struct TrainingProgress {
@@ -25,6 +27,7 @@ struct TrainingProgress {
   int64_t schedule_samples =
       0;  // samples of the steps that updated: where the learning rate stands
   int64_t skipped_iterations = 0;
+  int64_t validated_iteration = 0;  // of the last validation
 };
 
 class Trainer {
@@ -40,8 +43,11 @@ class Trainer {
  private:
   struct StepLoss;
   void open_data();
+  void find_checkpoint();
   void resume();
-  void save();
+  void open_metrics();
+  /// `is_last`: nothing is trained after it, so its failure ends the run whatever the flags say.
+  void save(bool is_last);
   void announce();
 
   bool train_step();  // true when the run should stop after this iteration
@@ -55,6 +61,8 @@ class Trainer {
   Distributed& distributed_;
   const ProcessGroups& groups_;
   const std::atomic<bool>& stop_signal_;
+  std::unique_ptr<SaveFolder> save_folder_;
+  std::unique_ptr<Checkpoint> checkpoint_;  // to go on from; gone when it is loaded
   std::unique_ptr<Tokenizer> tokenizer_;
   Datasets datasets_;
   std::unique_ptr<GptModel> model_;
@@ -69,6 +77,7 @@ class Trainer {
   TrainingProgress progress_;
   int64_t total_iterations_ = 0;
   int64_t last_saved_ = -1;
+  std::string start_line_;  // where the run goes on from
   std::chrono::steady_clock::time_point started_;
 };
 

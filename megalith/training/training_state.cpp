@@ -1,5 +1,8 @@
 #include "megalith/training/training_state.hpp"
 
+#include <ATen/Parallel.h>
+
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -7,6 +10,8 @@
 
 namespace megalith {
 namespace {
+
+constexpr const char* kMainPrefix = "optimizer.main.";
 
 void append_optimizer(std::vector<CheckpointTensor>& tensors, const Optimizer& optimizer) {
   for (const auto& state : optimizer.state()) {
@@ -29,10 +34,13 @@ nlohmann::json meta_of(RunConfig& config, const ProcessGroups& groups, const Opt
   meta["model"] = fields_to_json(config.model.shape_fields());
   meta["tokenizer"] = fields_to_json(tokenizer.fields());
   meta["configuration"] = config.to_json();
-  meta["layout"] = {{"tensor", groups.layout().tensor}, {"data", groups.layout().data}};
+  meta["layout"] = {{"tensor", groups.layout().tensor},
+                    {"data", groups.layout().data},
+                    {"threads", at::get_num_threads()}};
   meta["training"] = {{"consumed_samples", progress.consumed_samples},
                       {"schedule_samples", progress.schedule_samples},
                       {"skipped_iterations", progress.skipped_iterations},
+                      {"validated_iteration", progress.validated_iteration},
                       {"optimizer_updates", optimizer.num_updates()},
                       {"loss_scale", scaler.state().scale},
                       {"loss_scale_growth_tracker", scaler.state().growth_tracker},
@@ -40,18 +48,37 @@ nlohmann::json meta_of(RunConfig& config, const ProcessGroups& groups, const Opt
   return meta;
 }
 
-/// Lists where the flags describe another model than the checkpoint holds.
-void check_shape(RunConfig& config, const nlohmann::json& stored, const std::string& folder) {
-  Problems problems;
-  const nlohmann::json flags = fields_to_json(config.model.shape_fields());
-  for (const auto& [flag, value] : flags.items()) {
-    const auto saved = stored.find(flag);
-    if (saved != stored.end() && *saved != value) {
-      problems.add("--{}: the checkpoint says {}, the flags say {}; {} holds another model", flag,
-                   saved->dump(), value.dump(), folder);
-    }
+/// Where the exact weights of a checkpoint lie: main parameters where there are some.
+std::string exact_weights_prefix(const Checkpoint& checkpoint) {
+  const auto names = checkpoint.names("optimizer");
+  const bool has_main = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.starts_with(kMainPrefix);
+  });
+  return has_main ? kMainPrefix : "";
+}
+
+/// What a run that goes on reads.
+std::vector<CheckpointTensor> resumed_tensors(const Checkpoint& checkpoint, const GptModel& model,
+                                              const Optimizer& optimizer) {
+  std::vector<CheckpointTensor> tensors = weights_of(model);
+  append_optimizer(tensors, optimizer);
+  if (weights_dtype(checkpoint) == model.dtype()) return tensors;
+  // Another precision: the exact weights become main parameters, or weights where a run has no
+  // others; restore() rounds them into the model.
+  const std::string exact = exact_weights_prefix(checkpoint);
+  const bool has_main = std::any_of(tensors.begin(), tensors.end(),
+                                    [](const auto& t) { return t.prefix == kMainPrefix; });
+  if (has_main) std::erase_if(tensors, [](const auto& tensor) { return tensor.prefix.empty(); });
+  for (auto& tensor : tensors) {
+    if (tensor.prefix.empty() || tensor.prefix == kMainPrefix) tensor.prefix = exact;
   }
-  problems.raise_if_any();
+  return tensors;
+}
+
+/// A scale that moved goes on; one that was constant, or 1 for want of fp16, says nothing.
+bool has_dynamic_scale(const nlohmann::json& configuration) {
+  return configuration.at("Training").at("fp16") == true &&
+         configuration.at("Loss scale (fp16)").at("loss-scale").is_null();
 }
 
 }  // namespace
@@ -65,48 +92,28 @@ void save_training_state(RunConfig& config, const ProcessGroups& groups, GptMode
                   meta_of(config, groups, optimizer, loss_scaler, progress), groups);
 }
 
-TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& groups,
+TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkpoint,
                                      GptModel& model, Optimizer& optimizer,
                                      LossScaler& loss_scaler) {
-  const std::string& folder = *config.checkpoint.load;
-  if (config.checkpoint.load_if_exists && !latest_iteration(folder)) return {};
-  const Checkpoint checkpoint = Checkpoint::open(folder, config.checkpoint.ckpt_step);
-  const auto& meta = checkpoint.meta();
-  check_shape(config, meta.at("model"), checkpoint.folder());
-
-  auto tensors = weights_of(model);
+  const auto& stored = checkpoint.meta().at("training");
   const bool resumes = !config.checkpoint.finetune && !config.checkpoint.no_load_optim;
-  if (!resumes) {
-    checkpoint.read(tensors, Checkpoint::DtypeMismatch::kConvert);
-    optimizer.adopt_parameters();
+  if (resumes) {
+    checkpoint.read(resumed_tensors(checkpoint, model, optimizer));
+    optimizer.restore(stored.at("optimizer_updates"));
   } else {
-    if (checkpoint.names("optimizer").empty()) {
-      throw UsageError("{}: holds no optimizer state; give --no-load-optim or --finetune",
-                       checkpoint.folder());
-    }
-    append_optimizer(tensors, optimizer);
-    checkpoint.read(tensors);
+    checkpoint.read(weights_of(model), Checkpoint::DtypeMismatch::kConvert);
+    optimizer.adopt_parameters();
   }
   if (config.checkpoint.finetune) return {};
-
-  const auto& stored = meta.at("training");
-  if (resumes) optimizer.restore(stored.at("optimizer_updates"));
-  loss_scaler.restore({stored.at("loss_scale"), stored.at("loss_scale_growth_tracker"),
-                       stored.at("loss_scale_hysteresis_tracker")});
-  const auto& layout = meta.at("layout");
-  const bool dropout = config.model.hidden_dropout > 0 || config.model.attention_dropout > 0;
-  if (groups.world_rank() == 0 && dropout &&
-      (layout.at("tensor") != groups.layout().tensor ||
-       layout.at("data") != groups.layout().data)) {
-    fmt::print(
-        "notice: the checkpoint was saved by tensor {} x data {} ranks; dropout continues on "
-        "other masks\n",
-        layout.at("tensor").get<int64_t>(), layout.at("data").get<int64_t>());
+  if (has_dynamic_scale(checkpoint.meta().at("configuration"))) {
+    loss_scaler.restore({stored.at("loss_scale"), stored.at("loss_scale_growth_tracker"),
+                         stored.at("loss_scale_hysteresis_tracker")});
   }
   return {.iteration = checkpoint.iteration(),
           .consumed_samples = stored.at("consumed_samples"),
           .schedule_samples = stored.at("schedule_samples"),
-          .skipped_iterations = stored.at("skipped_iterations")};
+          .skipped_iterations = stored.at("skipped_iterations"),
+          .validated_iteration = stored.at("validated_iteration")};
 }
 
 }  // namespace megalith

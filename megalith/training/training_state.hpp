@@ -4,6 +4,7 @@
 // says which tensors and numbers make a training run.
 #pragma once
 
+#include "megalith/checkpoint/checkpoint.hpp"
 #include "megalith/training/trainer.hpp"
 
 namespace megalith {
@@ -13,9 +14,10 @@ void save_training_state(RunConfig& config, const ProcessGroups& groups, GptMode
                          Optimizer& optimizer, const LossScaler& loss_scaler,
                          const TrainingProgress& progress);
 
-/// Fills model, optimizer and loss scaler from --load and returns where the run stood (zeros with
-/// --finetune). Throws UsageError when there is no checkpoint, unless --load-if-exists.
-TrainingProgress load_training_state(RunConfig& config, const ProcessGroups& groups,
+/// Fills model, optimizer and loss scaler from a checkpoint that fits the run (resume_settings.hpp)
+/// and returns where it stood (zeros with --finetune). The precision may differ: main parameters
+/// are then taken from the stored ones, the exact weights. Throws UsageError, with nothing filled.
+TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkpoint,
                                      GptModel& model, Optimizer& optimizer,
                                      LossScaler& loss_scaler);
 
