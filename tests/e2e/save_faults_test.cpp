@@ -189,8 +189,11 @@ TEST_F(SaveFaults, FolderThatRanksDoNotShareIsRefusedAtTheStart) {
 class FullDisk : public SaveFaults {
  protected:
   void SetUp() override {
-    const auto result = run_process({"unshare", "--mount", "sh", "-c",
-                                     "mount -t tmpfs -o size=64k tmpfs /mnt && touch /mnt/file"});
+    const std::string place = file("place");
+    fs::create_directories(place);
+    const auto result = run_process(
+        {"unshare", "--mount", "sh", "-c",
+         fmt::format("mount -t tmpfs -o size=64k tmpfs {} && touch {}/file", place, place)});
     if (result.status != 0) GTEST_SKIP() << "no file system can be mounted here: " << result.err;
   }
   /// Runs a script with `disk` mounted; $M is the training command without flags.
