@@ -151,36 +151,57 @@ int run_inspect(const Words& words) {
   return 0;
 }
 
+/// What the file that names the latest says; a mistake in it is a line of the list like any other.
+std::optional<int64_t> latest_or_mistake(const std::string& folder, std::string& mistake) {
+  try {
+    return latest_iteration(folder);
+  } catch (const UsageError& error) {
+    mistake = error.what();
+    return std::nullopt;
+  }
+}
+
 int run_list(const Words& words) {
   std::vector<std::string> folders;
-  CommandLine command("megalith checkpoint list", "Print the checkpoints of a save folder.");
+  CommandLine command("megalith checkpoint list",
+                      "Print the checkpoints of a save folder. Exit status 2 when one is damaged.");
   command.positional("DIR", folders, "a save folder", 1, 1);
   if (!command.parse(words)) return 0;
   const std::string& folder = folders.front();
   if (!std::filesystem::is_directory(folder)) throw UsageError("{}: is not a folder", folder);
-  const auto latest = latest_iteration(folder);
   const auto iterations = complete_iterations(folder);
   const auto unfinished = unfinished_saves(folder);
   if (iterations.empty() && unfinished.empty()) {
-    find_checkpoint(folder, latest);  // says what is there instead
+    find_checkpoint(folder, latest_iteration(folder));  // says what is there instead
     throw UsageError(
         "{}: is one checkpoint; give the folder that holds it, or see checkpoint "
         "inspect",
         folder);
   }
+  std::vector<std::string> mistakes(1);
+  const auto latest = latest_or_mistake(folder, mistakes.front());
   fmt::print("{:>9}  {:>10}  {:>7}  saved by\n", "iteration", "size", "tensors");
   for (const int64_t iteration : iterations) {
-    const auto checkpoint = Checkpoint::open(folder, iteration, false);
-    const Manifest& manifest = checkpoint.manifest();
-    fmt::print("{:>9}  {:>10}  {:>7}  {}{}\n", iteration, bytes_text(total_bytes(manifest)),
-               manifest.tensors.size(), layout_text(manifest.layout),
-               latest == iteration ? "  (latest)" : "");
+    try {
+      const auto checkpoint = Checkpoint::open(folder, iteration, false);
+      checkpoint.check_files();
+      const Manifest& manifest = checkpoint.manifest();
+      fmt::print("{:>9}  {:>10}  {:>7}  {}{}\n", iteration, bytes_text(total_bytes(manifest)),
+                 manifest.tensors.size(), layout_text(manifest.layout),
+                 latest == iteration ? "  (latest)" : "");
+    } catch (const UsageError& error) {
+      fmt::print("{:>9}  not usable{}\n", iteration, latest == iteration ? "  (latest)" : "");
+      mistakes.emplace_back(error.what());
+    }
   }
   for (const auto& name : unfinished) fmt::print("{}: not complete\n", name);
   if (latest && std::find(iterations.begin(), iterations.end(), *latest) == iterations.end()) {
-    fmt::print("iteration {} is named as the latest, and is not there\n", *latest);
+    mistakes.push_back(
+        fmt::format("iteration {} is named as the latest, and is not there", *latest));
   }
-  return 0;
+  std::erase(mistakes, "");
+  for (const auto& mistake : mistakes) fmt::print("{}\n", mistake);
+  return mistakes.empty() ? 0 : 2;
 }
 
 void print_difference(const TensorDifference& tensor, size_t width) {

@@ -3,7 +3,7 @@
 // Owns model, optimizer and loaders of one rank. Validation runs every eval-interval iterations,
 // the test at the end. Stops at the end, at exit-interval, after exit-duration, or when
 // `stop_signal` is set on any rank; all ranks stop after the same iteration, and save when a folder
-// is given.
+// is given. The save folder is this run's alone while the trainer lives.
 #pragma once
 
 #include <atomic>

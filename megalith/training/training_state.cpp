@@ -113,7 +113,7 @@ TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkp
           .consumed_samples = stored.at("consumed_samples"),
           .schedule_samples = stored.at("schedule_samples"),
           .skipped_iterations = stored.at("skipped_iterations"),
-          .validated_iteration = stored.at("validated_iteration")};
+          .validated_iteration = stored.value("validated_iteration", checkpoint.iteration())};
 }
 
 }  // namespace megalith

@@ -83,6 +83,18 @@ TEST_F(CheckpointCommand, ListShowsCompleteAndUnfinished) {
   EXPECT_THAT(text, HasSubstr("iter_0000030.tmp-0: not complete"));
 }
 
+TEST_F(CheckpointCommand, ListGoesOnPastADamagedCheckpoint) {
+  save_sample(folder_.path("a"), 20, {.tensor = 1, .data = 1}, {});
+  fs::resize_file(folder_.path("a/iter_0000010/model_00001.safetensors"), 100);
+  folder_.write("a/latest_checkpointed_iteration.txt", "soon");
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(cli::run_checkpoint({"list", folder_.path("a")}), 2);
+  const std::string text = ::testing::internal::GetCapturedStdout();
+  EXPECT_THAT(text, AllOf(HasSubstr("10  not usable\n"), HasSubstr("20  "),
+                          HasSubstr("model_00001.safetensors: truncated"),
+                          HasSubstr("says 'soon', expected the number of an iteration")));
+}
+
 TEST_F(CheckpointCommand, DiffOfTheSameTensorsUnderOtherLayouts) {
   save_sample(folder_.path("b"), 10, {.tensor = 4, .data = 1}, {{"model", {{"num-layers", 3}}}});
   const auto text = output_of({"diff", folder_.path("a"), folder_.path("b")});
