@@ -127,11 +127,14 @@ std::vector<std::string> remove_unfinished_saves(const std::string& folder) {
 }
 
 void create_save_folder(const std::string& folder) {
-  const fs::path path = fs::absolute(folder).lexically_normal();
-  if (!fs::create_directories(path)) return;
-  // A new folder is as durable as the entry in its parent.
-  sync_folder(
-      (path.has_filename() ? path.parent_path() : path.parent_path().parent_path()).string());
+  fs::path path = fs::absolute(folder).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();
+  std::vector<fs::path> parents;  // of the folders that are new: each holds an entry to be synced
+  for (fs::path place = path; !fs::exists(place); place = place.parent_path()) {
+    parents.push_back(place.parent_path());
+  }
+  fs::create_directories(path);
+  for (const auto& parent : parents) sync_folder(parent.string());
 }
 
 bool has_no_checkpoint(const std::string& folder) {

@@ -37,7 +37,7 @@ constexpr const char* kReplacedSuffix = "-replaced";
 /// Returns the names of the unfinished saves.
 std::vector<std::string> remove_unfinished_saves(const std::string& folder);
 
-/// Makes the folder, and its parents, durable.
+/// Makes the folder, with what parents are missing; their entries are on disk when it returns.
 void create_save_folder(const std::string& folder);
 
 /// True when nothing there was ever a checkpoint, whole or damaged, of this program or another: the
