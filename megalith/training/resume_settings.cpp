@@ -244,7 +244,7 @@ void raise_mistakes(const SettingsReview& review, const Checkpoint& checkpoint) 
 std::string conflicts_text(const SettingsReview& review, const Checkpoint& checkpoint) {
   if (review.conflicts.empty()) return "";
   constexpr size_t kWidest = 40;  // paths are longer than a column should be
-  const auto column = [&](std::string SettingConflict::*member, std::string title) {
+  const auto column = [&](std::string SettingConflict::*member, const std::string& title) {
     size_t width = title.size();
     for (const auto& conflict : review.conflicts) {
       width = std::max(width, std::min(kWidest, (conflict.*member).size()));
