@@ -5,9 +5,10 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/process_settings.hpp"
+#include "cli/backend_log.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
+#include "cli/process_settings.hpp"
 #include "cli/prompt_session.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/core/digest.hpp"
@@ -187,18 +188,21 @@ int run_generate(const Words& words) {
   problems.raise_if_any();
 
   use_batch_scheduling();
+  quiet_backend_log();
   Distributed distributed(distributed_config, environment);
   distributed.require_same("what to generate",
                            comparable(flags, prompts, sampling, options, checkpoint));
-  GptModel model(config, distributed.groups(), compute_type(flags, checkpoint),
-                 distributed.device(), /*seed=*/0);
-  load_weights(checkpoint, model);
-  PromptSession session(model, distributed, *tokenizer, sampling, options);
-  if (flags.interactive) {
-    session.converse();
-  } else {
-    session.answer(prompts, flags.output.value_or(""));
-  }
+  distributed.run([&] {
+    GptModel model(config, distributed.groups(), compute_type(flags, checkpoint),
+                   distributed.device(), /*seed=*/0);
+    load_weights(checkpoint, model);
+    PromptSession session(model, distributed, *tokenizer, sampling, options);
+    if (flags.interactive) {
+      session.converse();
+    } else {
+      session.answer(prompts, flags.output.value_or(""));
+    }
+  });
   return 0;
 }
 

@@ -67,6 +67,13 @@ int run(const Words& words) {
                    near.empty() ? "; see megalith help" : "; did you mean " + near + "?");
 }
 
+/// Ends the process after an error. Not by exit(): a lost rank may have left threads of the
+/// backends behind, which would race with the destruction of what they use.
+[[noreturn]] void end(int status) {
+  std::fflush(nullptr);
+  std::_Exit(status);
+}
+
 }  // namespace
 }  // namespace megalith::cli
 
@@ -75,11 +82,11 @@ int main(int argc, char** argv) {
     return megalith::cli::run({argv + 1, argv + argc});
   } catch (const megalith::UsageError& error) {
     fmt::print(stderr, "megalith: {}\n", error.what());
-    return 2;
+    megalith::cli::end(2);
   } catch (const std::exception& error) {
     // LibTorch's messages end in a stack trace, which says nothing to a user.
     const std::string text = error.what();
     fmt::print(stderr, "megalith: {}\n", text.substr(0, text.find("\nException raised from")));
-    return 1;
+    megalith::cli::end(1);
   }
 }

@@ -1,9 +1,10 @@
 // megalith pretrain gpt: flags and run file to a RunConfig, checks, ranks, trainer.
-#include "cli/process_settings.hpp"
+#include "cli/backend_log.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/foreign_flags.hpp"
 #include "cli/interrupt.hpp"
+#include "cli/process_settings.hpp"
 #include "megalith/core/digest.hpp"
 #include "megalith/planner/plan.hpp"
 #include "megalith/training/resume_settings.hpp"
@@ -90,10 +91,13 @@ int run_pretrain(const Words& words) {
       interrupt;  // the first signal asks to save and stop, a second one ends at once
   use_batch_scheduling();
   keep_freed_memory();
+  quiet_backend_log();
   Distributed distributed(config.distributed, environment);
   distributed.require_same("the configuration", comparable(config));
-  Trainer trainer(config, distributed, interrupt.raised());
-  trainer.run();
+  distributed.run([&] {
+    Trainer trainer(config, distributed, interrupt.raised());
+    trainer.run();
+  });
   return 0;
 }
 

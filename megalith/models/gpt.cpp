@@ -59,7 +59,10 @@ at::Tensor GptModel::run_layers(at::Tensor hidden, const LayerContext& context,
   const auto count = static_cast<int64_t>(layers_.size());
   // Runs again in backward when recomputed, so it owns its copy of the context.
   const auto run = [this, context](int64_t first, int64_t last, at::Tensor x) {
-    for (int64_t i = first; i < last; ++i) x = layers_[i].forward(x, context);
+    for (int64_t i = first; i < last; ++i) {
+      if (tensor_.calls) tensor_.calls->set_layer(range_.first + i);
+      x = layers_[i].forward(x, context);
+    }
     return x;
   };
   const bool full =
@@ -78,6 +81,7 @@ at::Tensor GptModel::run_layers(at::Tensor hidden, const LayerContext& context,
       hidden = run(first, last, hidden);
     }
   }
+  if (tensor_.calls) tensor_.calls->set_layer(-1);
   return hidden;
 }
 

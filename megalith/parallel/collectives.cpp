@@ -1,21 +1,39 @@
 #include "megalith/parallel/collectives.hpp"
 
 #include <ATen/ATen.h>
+#include <exception>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
 namespace megalith {
 
 class Communicator {
  public:
-  explicit Communicator(c10::intrusive_ptr<c10d::Backend> backend) : backend_(std::move(backend)) {}
+  Communicator(c10::intrusive_ptr<c10d::Backend> backend, WaitKind wait)
+      : backend_(std::move(backend)), wait_(wait) {}
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
+  ~Communicator() {
+    // The destructor of a backend waits for collectives that will never end once a rank has failed,
+    // so that an exception on its way out would hang here: it is left to the end of the process.
+    if (std::uncaught_exceptions() > 0) backend_.release();
+  }
   c10d::Backend& backend() { return *backend_; }
+  WaitKind wait_kind() const { return wait_; }
 
  private:
   c10::intrusive_ptr<c10d::Backend> backend_;
+  WaitKind wait_;
 };
 
-std::shared_ptr<Communicator> make_communicator(c10::intrusive_ptr<c10d::Backend> backend) {
-  return std::make_shared<Communicator>(std::move(backend));
+std::shared_ptr<Communicator> make_communicator(c10::intrusive_ptr<c10d::Backend> backend,
+                                                WaitKind wait) {
+  return std::make_shared<Communicator>(std::move(backend), wait);
+}
+
+std::string first_line(const std::exception& error) {
+  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
+  const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
+  return text.substr(0, text.find('\n'));
 }
 
 namespace {
@@ -32,39 +50,92 @@ c10d::ReduceOp::RedOpType c10d_op(Reduction reduction) {
   TORCH_CHECK(false, "unknown reduction");
 }
 
-/// The first line of a c10 error; the rest is a stack trace.
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+// Long enough that the exception at the end of a slice costs nothing beside the wait.
+constexpr std::chrono::milliseconds kSlice{500};
 
-[[noreturn]] void raise_lost(const char* operation, const Group& group,
-                             const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  throw RunError("rank {} of {} in group '{}' ({} ranks): {} failed: {}", group.rank, group.size(),
-                 group.name, group.size(), operation,
-                 first_line(torch_error ? torch_error->what_without_backtrace() : error.what()));
-}
+/// One collective under way: noted in the group's records from its start to its end.
+class NotedCollective {
+ public:
+  NotedCollective(const char* operation, const at::Tensor& tensor, const Group& group)
+      : group_(group), calls_(group.calls ? group.calls : std::make_shared<CallRecord>()) {
+    const auto bytes = static_cast<int64_t>(tensor.nbytes());
+    if (group.traffic) {
+      auto& entry = group.traffic->entries[std::string(operation) + " " + group.name];
+      ++entry.calls;
+      entry.bytes += bytes;
+    }
+    Call call{operation, group.name, group.ranks};
+    call.type = c10::toString(tensor.scalar_type());
+    call.elements = tensor.numel();
+    call.bytes = bytes;
+    ticket_ = calls_->begin(std::move(call));
+  }
 
-/// Starts a collective, counts it, and gives the handle that turns a lost peer into a RunError.
+  ~NotedCollective() { calls_->end(ticket_); }
+  NotedCollective(const NotedCollective&) = delete;
+  NotedCollective& operator=(const NotedCollective&) = delete;
+
+  template <class Start>
+  void start(const Start& start_on) {
+    try {
+      work_ = start_on(group_.communicator->backend());
+    } catch (const std::exception& error) {
+      raise_lost(first_line(error));
+    }
+    calls_->set_done(ticket_, [work = work_] { return work->isCompleted(); });
+  }
+
+  void wait() {
+    try {
+      if (group_.communicator->wait_kind() == WaitKind::kInSlices) {
+        wait_in_slices();
+      } else {
+        work_->wait();
+      }
+    } catch (const PeerLost&) {
+      calls_->end(ticket_);
+      throw;
+    } catch (const std::exception& error) {
+      raise_lost(first_line(error));
+    }
+    calls_->end(ticket_);
+  }
+
+ private:
+  /// The backend's own time-out ends the work with an error; until then another thread may find
+  /// out that the wait is in vain.
+  void wait_in_slices() {
+    while (!work_->isCompleted()) {
+      calls_->check();
+      try {
+        work_->wait(kSlice);
+      } catch (const c10::Error&) {
+        // The end of the slice or the work's own error: below, the latter is thrown again.
+      }
+    }
+    work_->wait(kSlice);
+  }
+
+  [[noreturn]] void raise_lost(const std::string& error) {
+    // Still noted while the others are asked: that is what this rank is doing.
+    const std::string text = calls_->explain(calls_->at(ticket_), error);
+    calls_->end(ticket_);
+    throw PeerLost(text);
+  }
+
+  const Group group_;
+  const std::shared_ptr<CallRecord> calls_;
+  int64_t ticket_ = 0;
+  c10::intrusive_ptr<c10d::Work> work_;
+};
+
+/// Starts a collective, counts it, and gives the handle that turns a lost peer into a PeerLost.
 template <class Start>
 PendingCollective start(const char* operation, const at::Tensor& tensor, const Group& group,
                         const Start& start_on) {
-  if (group.traffic) {
-    auto& entry = group.traffic->entries[std::string(operation) + " " + group.name];
-    ++entry.calls;
-    entry.bytes += static_cast<int64_t>(tensor.nbytes());
-  }
-  c10::intrusive_ptr<c10d::Work> work;
-  try {
-    work = start_on(group.communicator->backend());
-  } catch (const std::exception& error) {
-    raise_lost(operation, group, error);
-  }
-  return PendingCollective([work, operation, group] {
-    try {
-      work->wait();
-    } catch (const std::exception& error) {
-      raise_lost(operation, group, error);
-    }
-  });
+  const auto collective = std::make_shared<NotedCollective>(operation, tensor, group);
+  collective->start(start_on);
+  return PendingCollective([collective] { collective->wait(); });
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/intrusive_ptr.h>
 
+#include <exception>
 #include <string>
 
 #include "megalith/parallel/process_groups.hpp"
@@ -25,8 +26,8 @@ class PendingCollective {
  public:
   PendingCollective() = default;
   explicit PendingCollective(std::function<void()> wait) : wait_(std::move(wait)) {}
-  /// Blocks until the result is there. Throws RunError naming operation and group when a peer is
-  /// lost.
+  /// Blocks until the result is there. Throws PeerLost when a peer is lost or the call takes longer
+  /// than the time-out, naming the rank at fault where groups come from Distributed.
   void wait();
 
  private:
@@ -50,7 +51,17 @@ void broadcast(at::Tensor& tensor, const Group& group, int64_t source);
 /// Returns when every rank of the group has called.
 void barrier(const Group& group);
 
+/// The first line of an error's text; what follows in c10's is a stack trace.
+std::string first_line(const std::exception& error);
+
+/// How Work::wait of a backend behaves.
+enum class WaitKind {
+  kWhole,    // returns at once, or orders streams only: called once
+  kInSlices  // blocks, and may be called again after its own time-out: an abort can end it
+};
+
 /// Wraps a c10d backend for BackendFactory.
-std::shared_ptr<Communicator> make_communicator(c10::intrusive_ptr<c10d::Backend> backend);
+std::shared_ptr<Communicator> make_communicator(c10::intrusive_ptr<c10d::Backend> backend,
+                                                WaitKind wait = WaitKind::kWhole);
 
 }  // namespace megalith

@@ -5,40 +5,55 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "megalith/parallel/backends.hpp"
 #include "megalith/parallel/collectives.hpp"
+#include "megalith/parallel/failure_watch.hpp"
 
 namespace megalith {
 namespace {
 
+using namespace std::chrono_literals;
+
+// A rank that waits for rank 0 has itself come up to so much earlier.
+constexpr auto kStartSlack = 3s;
+
+std::vector<uint8_t> bytes_of(const std::string& text) { return {text.begin(), text.end()}; }
+
+std::string address_of(const LaunchEnvironment& environment) {
+  return fmt::format("{}:{}", environment.master_addr, environment.master_port);
+}
+
 /// The scheduling policy under which gloo's event thread and its user do not wait out each other's
 /// slices is set by cli (it concerns the process); here only groups are made.
-c10::intrusive_ptr<c10d::Store> connect_store(const LaunchEnvironment& environment,
-                                              std::chrono::milliseconds timeout) {
+c10::intrusive_ptr<c10d::Store> open_store(const LaunchEnvironment& environment, bool is_server,
+                                           std::chrono::milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(environment.master_port);
-  options.isServer = environment.rank == 0 && !environment.use_agent_store;
+  options.isServer = is_server;
   options.numWorkers = static_cast<size_t>(environment.world_size);
   options.waitWorkers = false;
   options.timeout = timeout;
-  if (options.isServer) options.masterListenFd = environment.master_listen_fd;
-  try {
-    auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_addr, options);
-    return c10::make_intrusive<c10d::PrefixStore>(
-        fmt::format("megalith/{}", environment.restart_count), store);
-  } catch (const c10::Error& error) {
-    const std::string text = error.what_without_backtrace();
-    throw RunError("rank {} of {}: cannot {} the store at {}:{}: {}", environment.rank,
-                   environment.world_size, options.isServer ? "serve" : "reach",
-                   environment.master_addr, environment.master_port,
-                   text.substr(0, text.find('\n')));
-  }
+  if (is_server) options.masterListenFd = environment.master_listen_fd;
+  auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_addr, options);
+  return c10::make_intrusive<c10d::PrefixStore>(
+      fmt::format("megalith/{}", environment.restart_count), store);
+}
+
+/// For the failure watch: the rank's own thread hangs where no exception can end it.
+void end_process(const std::string& message) {
+  if (!message.empty()) fmt::print(stderr, "megalith: {}\n", message);
+  std::fflush(nullptr);
+  std::_Exit(1);
 }
 
 std::chrono::milliseconds timeout_of(const DistributedConfig& config) {
-  return std::chrono::milliseconds(static_cast<int64_t>(config.timeout_minutes * 60e3));
+  // 0 would mean none to c10d.
+  return std::max(1ms,
+                  std::chrono::milliseconds(static_cast<int64_t>(config.timeout_minutes * 60e3)));
 }
 
 }  // namespace
@@ -79,7 +94,21 @@ void DistributedConfig::check(const LaunchEnvironment& environment, Problems& pr
 
 struct Distributed::State {
   c10::intrusive_ptr<c10d::Store> store;
+  std::chrono::milliseconds timeout{};
   std::unique_ptr<GlooDevice> gloo;
+  std::shared_ptr<CallRecord> calls = std::make_shared<CallRecord>();
+  std::unique_ptr<FailureWatch> watch;  // last: it goes before the store that it may serve
+
+  /// A wait in the store: noted, and an error of it explained.
+  template <class Wait>
+  auto waiting(const std::string& what, const Wait& wait) {
+    const NotedCall note(*calls, {.operation = what});
+    try {
+      return wait();
+    } catch (const std::exception& error) {
+      throw PeerLost(watch->explain(note.call(), first_line(error)));
+    }
+  }
 };
 
 Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironment& environment)
@@ -99,9 +128,10 @@ Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironmen
   const Layout layout =
       make_layout(environment.world_size, config.tensor_model_parallel_size, problems);
   problems.raise_if_any();
-  const auto timeout = timeout_of(config);
+  const auto timeout = state_->timeout = timeout_of(config);
   if (environment.world_size > 1) {
-    state_->store = connect_store(environment, timeout);
+    connect(timeout);
+    join(timeout);
     if (!nccl_) {
       state_->gloo = std::make_unique<GlooDevice>(
           environment.local_world_size == environment.world_size, environment.gloo_interface);
@@ -109,23 +139,114 @@ Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironmen
   }
   const auto factory = [&](const std::string& name, int64_t rank,
                            const std::vector<int64_t>& ranks) {
-    // Groups of one name are told apart by their first rank.
-    auto store = c10::make_intrusive<c10d::PrefixStore>(fmt::format("{}/{}", name, ranks.front()),
-                                                        state_->store);
-    const auto size = static_cast<int64_t>(ranks.size());
-    try {
-      return nccl_ ? make_nccl_communicator(store, rank, size, timeout)
-                   : make_gloo_communicator(store, *state_->gloo, rank, size, timeout);
-    } catch (const c10::Error& error) {
-      const std::string text = error.what_without_backtrace();
-      throw RunError("rank {}: group '{}' did not form within {} minutes: {}", environment.rank,
-                     name, config.timeout_minutes, text.substr(0, text.find('\n')));
-    }
+    return make_group(name, rank, ranks, timeout);
   };
-  groups_ = std::make_unique<ProcessGroups>(layout, environment.rank, factory);
+  groups_ = std::make_unique<ProcessGroups>(layout, environment.rank, factory, state_->calls);
 }
 
 Distributed::~Distributed() = default;
+
+void Distributed::connect(std::chrono::milliseconds timeout) {
+  const bool agent = environment_.use_agent_store;
+  FailureWatchOptions options;
+  options.rank = environment_.rank;
+  options.world_size = environment_.world_size;
+  options.timeout = timeout;
+  options.is_served_by_first = !agent;
+  options.store_name = fmt::format("the store at {}, which {} serves", address_of(environment_),
+                                   agent ? "the launcher's agent" : "rank 0");
+  options.end_process = end_process;
+  state_->watch = std::make_unique<FailureWatch>(options, state_->calls);
+  state_->calls->set_explain([watch = state_->watch.get()](const Call& call, const std::string& e) {
+    return watch->explain(call, e);
+  });
+
+  const bool is_server = environment_.rank == 0 && !agent;
+  const NotedCall note(*state_->calls, {.operation = "joining " + options.store_name});
+  try {
+    state_->store = open_store(environment_, is_server, timeout);
+    state_->watch->connect(c10::make_intrusive<c10d::PrefixStore>(
+        "failure", open_store(environment_, /*is_server=*/false, timeout)));
+  } catch (const c10::Error& error) {
+    throw RunError("rank {} of {}: {}: {}", environment_.rank, environment_.world_size,
+                   is_server ? fmt::format("cannot serve the store at {}", address_of(environment_))
+                   : agent   ? fmt::format("cannot reach {}", options.store_name)
+                             : fmt::format("rank 0 is missing: nobody serves the store at {}",
+                                           address_of(environment_)),
+                   first_line(error));
+  }
+}
+
+/// Returns when all ranks are there. Rank 0 looks who is, and tells the others.
+void Distributed::join(std::chrono::milliseconds timeout) {
+  auto& store = *state_->store;
+  const auto key = [](int64_t rank) { return fmt::format("joined/{}", rank); };
+  const NotedCall note(*state_->calls,
+                       {.operation = "waiting for all ranks to join", .limit = 2 * kStartSlack});
+  std::string verdict;
+  try {
+    store.set(key(environment_.rank), bytes_of("here"));
+    if (environment_.rank != 0) {
+      store.wait({"start"}, timeout + kStartSlack);
+      const auto text = store.get("start");
+      verdict.assign(text.begin(), text.end());
+      if (!verdict.empty()) throw RunError("{}", verdict);
+      return;
+    }
+    std::vector<std::string> all;
+    for (int64_t rank = 0; rank < environment_.world_size; ++rank) all.push_back(key(rank));
+    store.wait(all, timeout);
+    store.set("start", bytes_of(""));
+    return;
+  } catch (const c10::Error& error) {
+    verdict = first_line(error);
+  }
+  // The wait has ended without a word of rank 0's: see who is there.
+  std::vector<int64_t> here, missing;
+  try {
+    for (int64_t rank = 0; rank < environment_.world_size; ++rank) {
+      (store.check({key(rank)}) ? here : missing).push_back(rank);
+    }
+  } catch (const c10::Error&) {
+    throw RunError("rank {} of {}: rank 0, which serves the store at {}, is gone: {}",
+                   environment_.rank, environment_.world_size, address_of(environment_), verdict);
+  }
+  verdict = fmt::format(
+      "rank {} of {}: {} missing after {:.3g} minutes (--distributed-timeout-minutes); joined: "
+      "rank {}",
+      environment_.rank, environment_.world_size,
+      missing.empty()
+          ? "rank 0 has stalled, no rank is"
+          : fmt::format("rank {} {}", fmt::join(missing, ", "), missing.size() == 1 ? "is" : "are"),
+      static_cast<double>(timeout.count()) / 60e3, fmt::join(here, ", "));
+  if (environment_.rank == 0) {
+    store.set("start", bytes_of(verdict));
+    std::this_thread::sleep_for(1s);  // the others read it before the store goes
+  }
+  throw RunError("{}", verdict);
+}
+
+std::shared_ptr<Communicator> Distributed::make_group(const std::string& name, int64_t rank,
+                                                      const std::vector<int64_t>& ranks,
+                                                      std::chrono::milliseconds timeout) {
+  // Groups of one name are told apart by their first rank.
+  auto store = c10::make_intrusive<c10d::PrefixStore>(fmt::format("{}/{}", name, ranks.front()),
+                                                      state_->store);
+  const auto size = static_cast<int64_t>(ranks.size());
+  const NotedCall note(*state_->calls, {.operation = "connecting", .group = name, .ranks = ranks});
+  try {
+    return nccl_ ? make_nccl_communicator(store, rank, size, timeout)
+                 : make_gloo_communicator(store, *state_->gloo, rank, size, timeout);
+  } catch (const UsageError&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw PeerLost(state_->watch->explain(note.call(), first_line(error)));
+  }
+}
+
+void Distributed::post_failure(const std::exception& error) {
+  if (state_->watch) state_->watch->post_failure(first_line(error));
+}
 
 const char* Distributed::backend_name() const {
   if (environment_.world_size == 1) return "none";
@@ -135,12 +256,14 @@ const char* Distributed::backend_name() const {
 void Distributed::require_same(const std::string& what, const std::string& text) {
   if (environment_.world_size == 1) return;
   const auto key = [&](int64_t rank) { return fmt::format("same/{}/{}", what, rank); };
-  state_->store->set(key(environment_.rank), std::vector<uint8_t>(text.begin(), text.end()));
-  const auto first = state_->store->get(key(0));
   std::vector<int64_t> different;
-  for (int64_t rank = 1; rank < environment_.world_size; ++rank) {
-    if (state_->store->get(key(rank)) != first) different.push_back(rank);
-  }
+  state_->waiting("comparing " + what, [&] {
+    state_->store->set(key(environment_.rank), bytes_of(text));
+    const auto first = state_->store->get(key(0));
+    for (int64_t rank = 1; rank < environment_.world_size; ++rank) {
+      if (state_->store->get(key(rank)) != first) different.push_back(rank);
+    }
+  });
   if (!different.empty()) {
     throw UsageError(
         "{} differs between ranks: rank(s) {} were started with other settings than "
@@ -151,17 +274,35 @@ void Distributed::require_same(const std::string& what, const std::string& text)
 
 void Distributed::report_first(const std::string& what, const std::string& error) {
   if (environment_.world_size == 1) return;
-  state_->store->set("first/" + what, std::vector<uint8_t>(error.begin(), error.end()));
+  state_->waiting("telling the end of " + what,
+                  [&] { state_->store->set("first/" + what, bytes_of(error)); });
 }
 
 void Distributed::wait_for_first(const std::string& what) {
-  using namespace std::chrono_literals;
-  // Asks again and again, since the store's own wait has a time-out and this work may take hours; a
-  // lost rank 0 ends the connection, and with it the wait.
-  while (!state_->store->check({"first/" + what})) std::this_thread::sleep_for(100ms);
-  const auto error = state_->store->get("first/" + what);
+  // Asks again and again, since the store's own wait has a time-out and this work may take hours.
+  const std::string key = "first/" + what;
+  const std::string alive = fmt::format("failure/{}", FailureWatch::kFirstAliveKey);
+  const std::string waiting = "waiting for rank 0 at " + what;
+  int64_t last_sign = -1;
+  const std::string phase = state_->calls->phase();
+  state_->calls->set_phase(waiting);
+  auto last_time = std::chrono::steady_clock::now();
+  while (!state_->waiting(waiting, [&] { return state_->store->check({key}); })) {
+    state_->calls->check();
+    const auto sign = state_->waiting(waiting, [&] { return state_->store->add(alive, 0); });
+    const auto now = std::chrono::steady_clock::now();
+    if (sign != last_sign) last_time = now;
+    last_sign = sign;
+    if (now - last_time > state_->timeout) {
+      const Call call{.operation = waiting, .started = last_time};
+      throw PeerLost(state_->watch->explain(call, "no sign of life"));
+    }
+    std::this_thread::sleep_for(100ms);
+  }
+  const auto error = state_->waiting(waiting, [&] { return state_->store->get(key); });
+  state_->calls->set_phase(phase);
   if (!error.empty()) {
-    throw RunError("rank {}: rank 0 failed at {}: {}", environment_.rank, what,
+    throw PeerLost("rank {}: rank 0 failed at {}: {}", environment_.rank, what,
                    std::string(error.begin(), error.end()));
   }
 }

@@ -6,6 +6,7 @@
 
 #include <c10/core/Device.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,8 +35,9 @@ struct DistributedConfig {
 
 class Distributed {
  public:
-  /// Communicates: world, every rank must call. Throws RunError when ranks are missing after the
-  /// time-out. Sets the number of threads of this process and its current CUDA device.
+  /// Communicates: world, every rank must call. Throws RunError naming the missing ranks when not
+  /// all have come within the time-out. Sets the number of threads of this process and its current
+  /// CUDA device. From here on a rank that is dead or stalled ends this one (failure_watch.hpp).
   Distributed(const DistributedConfig& config, const LaunchEnvironment& environment);
   ~Distributed();
   Distributed(const Distributed&) = delete;
@@ -47,12 +49,25 @@ class Distributed {
   int64_t num_threads() const { return num_threads_; }
   const char* backend_name() const;
 
+  /// Runs the rank's work; what it throws is told to the other ranks, so that they name it.
+  template <class Body>
+  void run(const Body& body) {
+    try {
+      body();
+    } catch (const PeerLost&) {
+      throw;  // another rank's failure
+    } catch (const std::exception& error) {
+      post_failure(error);
+      throw;
+    }
+  }
+
   /// Throws UsageError on every rank when some rank's text differs from rank 0's, naming the ranks.
   /// Communicates through the store, not a collective: every rank must call.
   void require_same(const std::string& what, const std::string& text);
 
-  /// Rank 0 calls `work`; the others wait for it through the store, without a collective time-out,
-  /// and learn of a failure as a RunError.
+  /// Rank 0 calls `work`; the others wait for it through the store, for as long as rank 0 gives
+  /// signs of life, and learn of a failure as a PeerLost.
   template <class Work>
   void on_first_rank(const std::string& what, const Work& work) {
     if (environment_.rank != 0) return wait_for_first(what);
@@ -69,6 +84,12 @@ class Distributed {
   struct State;
   void wait_for_first(const std::string& what);
   void report_first(const std::string& what, const std::string& error);
+  void post_failure(const std::exception& error);
+  void connect(std::chrono::milliseconds timeout);
+  void join(std::chrono::milliseconds timeout);
+  std::shared_ptr<Communicator> make_group(const std::string& name, int64_t rank,
+                                           const std::vector<int64_t>& ranks,
+                                           std::chrono::milliseconds timeout);
 
   LaunchEnvironment environment_;
   at::Device device_;

@@ -29,8 +29,10 @@ std::shared_ptr<Communicator> make_gloo_communicator(c10::intrusive_ptr<c10d::St
   auto options = c10d::ProcessGroupGloo::Options::create(timeout);
   options->devices = {device.state().device};
   options->threads = 1;  // keeps the order of overlapping collectives
-  return make_communicator(c10::make_intrusive<c10d::ProcessGroupGloo>(
-      std::move(store), static_cast<int>(rank), static_cast<int>(size), options));
+  return make_communicator(
+      c10::make_intrusive<c10d::ProcessGroupGloo>(std::move(store), static_cast<int>(rank),
+                                                  static_cast<int>(size), options),
+      WaitKind::kInSlices);
 }
 
 }  // namespace megalith

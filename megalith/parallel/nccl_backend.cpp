@@ -18,7 +18,9 @@ std::shared_ptr<Communicator> make_nccl_communicator(c10::intrusive_ptr<c10d::St
                                                      int64_t rank, int64_t size,
                                                      std::chrono::milliseconds timeout) {
   auto options = c10d::ProcessGroupNCCL::Options::create();
-  options->timeout = timeout;
+  // c10d's own watchdog ends the process by SIGABRT: FailureWatch, which sees the same calls
+  // through their is_done, must come first with its message.
+  options->timeout = timeout + std::chrono::minutes(1);
   return make_communicator(c10::make_intrusive<c10d::ProcessGroupNCCL>(
       std::move(store), static_cast<int>(rank), static_cast<int>(size), options));
 }

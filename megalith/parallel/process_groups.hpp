@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "megalith/parallel/call_record.hpp"
 #include "megalith/parallel/topology.hpp"
 
 namespace c10d {
@@ -33,11 +34,12 @@ struct Traffic {
 class Communicator;
 
 struct Group {
-  std::string name;                            // "tensor", "data", "model", "world"
-  std::vector<int64_t> ranks;                  // world ranks, ascending
-  int64_t rank = 0;                            // this rank's position in `ranks`
-  std::shared_ptr<Communicator> communicator;  // null when size() == 1
-  std::shared_ptr<Traffic> traffic;            // shared by the groups of one rank; may be null
+  std::string name;                             // "tensor", "data", "model", "world"
+  std::vector<int64_t> ranks;                   // world ranks, ascending
+  int64_t rank = 0;                             // this rank's position in `ranks`
+  std::shared_ptr<Communicator> communicator;   // null when size() == 1
+  std::shared_ptr<Traffic> traffic;             // shared by the groups of one rank; may be null
+  std::shared_ptr<CallRecord> calls = nullptr;  // likewise
 
   int64_t size() const { return static_cast<int64_t>(ranks.size()); }
 };
@@ -52,7 +54,9 @@ class ProcessGroups {
   /// One rank alone.
   ProcessGroups();
   /// Communicates: every rank of the layout must construct, with the same layout.
-  ProcessGroups(const Layout& layout, int64_t world_rank, const BackendFactory& factory);
+  /// `calls`: what watches this rank's waits; one of its own without.
+  ProcessGroups(const Layout& layout, int64_t world_rank, const BackendFactory& factory,
+                std::shared_ptr<CallRecord> calls = nullptr);
 
   const Layout& layout() const { return layout_; }
   const Coordinates& coordinates() const { return coordinates_; }
@@ -65,11 +69,14 @@ class ProcessGroups {
   const Group& model() const { return model_; }  // one replica of the model: tensor x pipeline
   const Group& world() const { return world_; }
   const std::shared_ptr<Traffic>& traffic() const { return traffic_; }
+  /// What this rank is doing; to be told the phase of the run.
+  CallRecord& calls() const { return *calls_; }
 
  private:
   Layout layout_;
   Coordinates coordinates_;
   std::shared_ptr<Traffic> traffic_;
+  std::shared_ptr<CallRecord> calls_;
   Group tensor_, data_, model_, world_;
 };
 

@@ -61,9 +61,12 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
     save_folder_ =
         std::make_unique<SaveFolder>(*config_.checkpoint.save, groups_, distributed_.device());
   }
+  groups_.calls().set_phase("finding the checkpoint");
   find_checkpoint();
+  groups_.calls().set_phase("opening the data");
   open_data();
 
+  groups_.calls().set_phase("building the model");
   model_ = std::make_unique<GptModel>(config_.model, groups_, config_.training.compute_type(),
                                       distributed_.device(), config_.training.seed);
   const int64_t bucket = config_.training.ddp_bucket_size.value_or(
@@ -183,6 +186,7 @@ void Trainer::run() {
     validate();
   }
   if (datasets_.test && config_.logging.eval_iters > 0) {
+    groups_.calls().set_phase("test");
     const auto loader = make_loader(Split::kTest, 0);
     metrics_->evaluation("test", where, progress_.iteration, evaluate(*loader));
   }
@@ -193,9 +197,14 @@ Trainer::StepLoss Trainer::forward_backward(int64_t num_micro_batches, double lo
   StepLoss sums{at::zeros({}, options), at::zeros({}, options)};
   const double share = loss_scale / static_cast<double>(num_micro_batches * groups_.data().size());
   at::Tensor loss;
+  const auto note_phase = [&](int64_t micro_batch, const char* direction) {
+    groups_.calls().set_phase(fmt::format("iteration {}, micro-batch {}, {}",
+                                          progress_.iteration + 1, micro_batch, direction));
+  };
   const StageActions actions{
       .forward =
           [&](int64_t micro_batch) {
+            note_phase(micro_batch, "forward");
             const BatchTensors batch = to_tensors(train_loader_->next(), distributed_.device());
             LayerContext context;
             context.training = true;
@@ -211,6 +220,7 @@ Trainer::StepLoss Trainer::forward_backward(int64_t num_micro_batches, double lo
           },
       .backward =
           [&](int64_t micro_batch) {
+            note_phase(micro_batch, "backward");
             if (micro_batch + 1 == num_micro_batches) gradients_->reduce_during_next_backward();
             torch::autograd::backward({loss}, {});
             loss.reset();
@@ -231,6 +241,7 @@ bool Trainer::train_step() {
 
   gradients_->zero();
   const StepLoss sums = forward_backward(num_micro_batches, record.loss_scale);
+  groups_.calls().set_phase(fmt::format("iteration {}, optimizer step", progress_.iteration + 1));
   const Optimizer::Result result = optimizer_->step(
       record.learning_rate, schedule_->weight_decay(progress_.schedule_samples), record.loss_scale);
   loss_scaler_.update(!result.updated);
@@ -247,6 +258,7 @@ bool Trainer::train_step() {
   const double counted = groups_.tensor().rank == 0 ? 1.0 : 0.0;
   at::Tensor shared = at::stack({sums.loss_sum * counted, sums.token_sum * counted,
                                  at::full_like(sums.loss_sum, my_stop ? 1.0 : 0.0)});
+  groups_.calls().set_phase(fmt::format("iteration {}, sharing the loss", progress_.iteration));
   all_reduce(shared, groups_.world());
   shared = shared.cpu();
   record.loss = shared[0].item<double>() / std::max(1.0, shared[1].item<double>());
@@ -304,6 +316,7 @@ void Trainer::validate() {
     valid_loader_ = make_loader(
         Split::kValid, done * config_.logging.eval_iters * batch_schedule_->final_global_batch());
   }
+  groups_.calls().set_phase(fmt::format("validation at iteration {}", progress_.iteration));
   const double loss = evaluate(*valid_loader_);
   progress_.validated_iteration = progress_.iteration;
   metrics_->evaluation("validation", fmt::format("iteration {}", progress_.iteration),

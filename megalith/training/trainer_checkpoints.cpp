@@ -47,6 +47,7 @@ void Trainer::find_checkpoint() {
 
 void Trainer::resume() {
   if (!checkpoint_) return;
+  groups_.calls().set_phase("loading the checkpoint");
   const Failures failures = gather_failures(
       failure_of([&] {
         progress_ = load_training_state(config_, *checkpoint_, *model_, *optimizer_, loss_scaler_);
@@ -70,6 +71,7 @@ void Trainer::save(bool is_last) {
   if (!flags.save || last_saved_ == progress_.iteration) return;
   metrics_->say(
       fmt::format("saving a checkpoint at iteration {} to {}", progress_.iteration, *flags.save));
+  groups_.calls().set_phase(fmt::format("saving at iteration {}", progress_.iteration));
   try {
     save_training_state(config_, groups_, *model_, *optimizer_, loss_scaler_, progress_);
   } catch (const SaveError& error) {
