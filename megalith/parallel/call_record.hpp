@@ -74,6 +74,11 @@ class CallRecord {
   /// Throws PeerLost when aborted.
   void check() const;
 
+  /// Whether every collective first compares operation, type, size and number with its peers: twice
+  /// the traffic, and a mistake that gloo does not notice becomes an error. For tests.
+  void compare_calls(bool compare) { compares_ = compare; }
+  bool compares_calls() const { return compares_; }
+
   /// Turns the error of a failed call into the message for a person; may take seconds to ask
   /// others.
   using Explain = std::function<std::string(const Call&, const std::string& error)>;
@@ -100,6 +105,7 @@ class CallRecord {
   std::atomic<bool> aborted_{false};
   mutable std::atomic<bool> abort_seen_{false};
   std::string abort_text_;
+  std::atomic<bool> compares_{false};
   Explain explain_;
 };
 

@@ -1,6 +1,7 @@
 #include "megalith/parallel/collectives.hpp"
 
 #include <ATen/ATen.h>
+#include <cstring>
 #include <exception>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 
@@ -78,6 +79,7 @@ class NotedCollective {
   template <class Start>
   void start(const Start& start_on) {
     try {
+      if (calls_->compares_calls()) compare_with_peers();
       work_ = start_on(group_.communicator->backend());
     } catch (const std::exception& error) {
       raise_lost(first_line(error));
@@ -102,6 +104,29 @@ class NotedCollective {
   }
 
  private:
+  /// Throws the same RunError on every rank of the group when not all make the same call.
+  void compare_with_peers() {
+    constexpr int64_t kTextBytes = 96;
+    Call call = calls_->at(ticket_);
+    call.phase.clear();
+    call.group.clear();
+    std::string text = fmt::format("{}, call {}", call.text(), call.number);
+    text.resize(kTextBytes);
+    at::Tensor mine = at::empty({kTextBytes}, at::kByte);
+    std::memcpy(mine.data_ptr(), text.data(), text.size());
+    at::Tensor all = at::empty({group_.size() * kTextBytes}, at::kByte);
+    group_.communicator->backend()._allgather_base(all, mine)->wait();
+    const auto text_of = [&](int64_t rank) {
+      return std::string(static_cast<const char*>(all.data_ptr()) + rank * kTextBytes, kTextBytes);
+    };
+    for (int64_t rank = 1; rank < group_.size(); ++rank) {
+      if (text_of(rank) == text_of(0)) continue;
+      throw RunError("group '{}': rank {} calls {}; rank {} calls {}", group_.name, group_.ranks[0],
+                     text_of(0).c_str(), group_.ranks[static_cast<size_t>(rank)],
+                     text_of(rank).c_str());
+    }
+  }
+
   /// The backend's own time-out ends the work with an error; until then another thread may find
   /// out that the wait is in vain.
   void wait_in_slices() {

@@ -1,6 +1,7 @@
 #include "megalith/parallel/distributed.hpp"
 
 #include <ATen/Parallel.h>
+#include <signal.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
@@ -42,6 +43,24 @@ c10::intrusive_ptr<c10d::Store> open_store(const LaunchEnvironment& environment,
   return c10::make_intrusive<c10d::PrefixStore>(
       fmt::format("megalith/{}", environment.restart_count), store);
 }
+
+/// Blocks SIGPIPE in threads that are started while it lives. Gloo writes to peers that may be
+/// dead: that must be an error with a name, not the silent end of this process.
+class PipeSignalBlock {
+ public:
+  PipeSignalBlock() {
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before_);
+  }
+  ~PipeSignalBlock() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  PipeSignalBlock(const PipeSignalBlock&) = delete;
+  PipeSignalBlock& operator=(const PipeSignalBlock&) = delete;
+
+ private:
+  sigset_t before_;
+};
 
 /// For the failure watch: the rank's own thread hangs where no exception can end it.
 void end_process(const std::string& message) {
@@ -129,6 +148,7 @@ Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironmen
       make_layout(environment.world_size, config.tensor_model_parallel_size, problems);
   problems.raise_if_any();
   const auto timeout = state_->timeout = timeout_of(config);
+  const PipeSignalBlock block;
   if (environment.world_size > 1) {
     connect(timeout);
     join(timeout);
@@ -263,6 +283,13 @@ void Distributed::require_same(const std::string& what, const std::string& text)
     for (int64_t rank = 1; rank < environment_.world_size; ++rank) {
       if (state_->store->get(key(rank)) != first) different.push_back(rank);
     }
+    // Rank 0, which may serve the store, ends after the others have read it.
+    const std::string done = "compared/" + what;
+    state_->store->add(done, 1);
+    const bool is_last_to_go = environment_.rank == 0 && !different.empty();
+    for (int i = 0; is_last_to_go && i < 300; ++i, std::this_thread::sleep_for(10ms)) {
+      if (state_->store->add(done, 0) == environment_.world_size) break;
+    }
   });
   if (!different.empty()) {
     throw UsageError(
@@ -302,6 +329,8 @@ void Distributed::wait_for_first(const std::string& what) {
   const auto error = state_->waiting(waiting, [&] { return state_->store->get(key); });
   state_->calls->set_phase(phase);
   if (!error.empty()) {
+    // Rank 0 is about to post it, and should end first.
+    for (int i = 0; i < 30; ++i, std::this_thread::sleep_for(100ms)) state_->calls->check();
     throw PeerLost("rank {}: rank 0 failed at {}: {}", environment_.rank, what,
                    std::string(error.begin(), error.end()));
   }

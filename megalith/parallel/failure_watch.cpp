@@ -26,6 +26,8 @@ constexpr auto kStuckInCall = 2s;
 constexpr auto kStuckElsewhere = 10s;
 // For unwinding, once the rank's own thread has the message: it may be deleting files.
 constexpr auto kStuckUnwinding = 30s;
+// How much later the others end than a rank that failed by an error of its own.
+constexpr auto kGiveWay = 1s;
 // How long whoever serves the store stays for the others.
 constexpr auto kLinger = 5s;
 // A process whose clock thread did not run for so long has been stopped.
@@ -238,6 +240,13 @@ void FailureWatch::Shared::confer() {
       if (reads) readers.push_back(fmt::format("read/{}", rank));
     }
     wait_for_keys(readers, patience());
+  }
+  // Whoever failed by an error of its own ends first: its exit status is the one that says most.
+  const bool has_failed = std::any_of(answers.begin(), answers.end(), [](const auto& answer) {
+    return answer && answer->state == RankStatus::State::kFailed;
+  });
+  if (has_failed && status.state != RankStatus::State::kFailed) {
+    std::this_thread::sleep_for(kGiveWay);
   }
   const std::lock_guard lock(mutex);
   publish(StoreState::kAnswers, answers);

@@ -232,13 +232,21 @@ class ThreadBackend : public c10d::Backend {
 
 using FactoryOfRank = std::function<BackendFactory(int64_t rank)>;
 
+/// gloo takes tensors of different sizes without a word: compare before each call.
+std::shared_ptr<CallRecord> comparing_calls() {
+  auto calls = std::make_shared<CallRecord>();
+  calls->compare_calls(true);
+  return calls;
+}
+
 /// Bodies on threads; records the first failure in `world` and rethrows it at the end.
 void run_threads(const std::shared_ptr<World>& world, const Layout& layout, const RankBody& body,
-                 const FactoryOfRank& factory_of) {
+                 const FactoryOfRank& factory_of, bool compare_calls) {
   const auto run_rank = [&](int64_t rank) {
     at::set_num_threads(1);
     try {
-      const ProcessGroups groups(layout, rank, factory_of(rank));
+      const ProcessGroups groups(layout, rank, factory_of(rank),
+                                 compare_calls ? comparing_calls() : nullptr);
       RankContext context(groups);
       body(context);
     } catch (const c10::Error& error) {
@@ -259,11 +267,14 @@ void run_threads(const std::shared_ptr<World>& world, const Layout& layout, cons
 void run_ranks(const Layout& layout, const RankBody& body, std::chrono::milliseconds patience) {
   const auto world = std::make_shared<World>();
   world->patience = patience;
-  run_threads(world, layout, body, [&](int64_t) -> BackendFactory {
-    return [world](const std::string& name, int64_t rank, const std::vector<int64_t>& ranks) {
-      return make_communicator(c10::make_intrusive<ThreadBackend>(world, name, rank, ranks));
-    };
-  });
+  run_threads(
+      world, layout, body,
+      [&](int64_t) -> BackendFactory {
+        return [world](const std::string& name, int64_t rank, const std::vector<int64_t>& ranks) {
+          return make_communicator(c10::make_intrusive<ThreadBackend>(world, name, rank, ranks));
+        };
+      },
+      /*compare_calls=*/false);
 }
 
 void run_gloo_ranks(const Layout& layout, const RankBody& body) {
@@ -271,16 +282,19 @@ void run_gloo_ranks(const Layout& layout, const RankBody& body) {
   // ranks that are threads would crash in it now and then.
   setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/1);
   const auto store = c10::make_intrusive<c10d::HashStore>();
-  run_threads(std::make_shared<World>(), layout, body, [&](int64_t) -> BackendFactory {
-    const auto device = std::make_shared<GlooDevice>(/*one_host=*/true, std::nullopt);
-    return
-        [store, device](const std::string& name, int64_t rank, const std::vector<int64_t>& ranks) {
+  run_threads(
+      std::make_shared<World>(), layout, body,
+      [&](int64_t) -> BackendFactory {
+        const auto device = std::make_shared<GlooDevice>(/*one_host=*/true, std::nullopt);
+        return [store, device](const std::string& name, int64_t rank,
+                               const std::vector<int64_t>& ranks) {
           const auto prefix = fmt::format("{} {}", name, fmt::join(ranks, ","));
           return make_gloo_communicator(c10::make_intrusive<c10d::PrefixStore>(prefix, store),
                                         *device, rank, static_cast<int64_t>(ranks.size()),
                                         std::chrono::seconds(20));
         };
-  });
+      },
+      /*compare_calls=*/true);
 }
 
 }  // namespace megalith::testing

@@ -34,8 +34,8 @@ using RankBody = std::function<void(RankContext&)>;
 void run_ranks(const Layout& layout, const RankBody& body,
                std::chrono::milliseconds patience = std::chrono::seconds(20));
 
-/// The same over gloo on the loopback device. Slower, and a mistake is only noticed by gloo's own
-/// time-out.
+/// The same over gloo on the loopback device. Slower. Calls that differ are an error here too; a
+/// missing rank is only noticed by gloo's own time-out.
 void run_gloo_ranks(const Layout& layout, const RankBody& body);
 
 }  // namespace megalith::testing

@@ -7,6 +7,7 @@
 
 #include "megalith/core/error.hpp"
 #include "megalith/parallel/collectives.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace megalith::testing {
 namespace {
@@ -62,6 +63,17 @@ TEST(Ranks, MismatchNamesBothSides) {
   });
   EXPECT_THAT(text, HasSubstr("rank 0 calls all_reduce SUM of Float 2x3, rank 1 calls all_reduce "
                               "SUM of Float 3x3"));
+}
+
+TEST(Ranks, GlooRanksNoticeCallsThatDiffer) {
+  const auto text = error_of<RunError>([] {
+    run_gloo_ranks({.tensor = 2}, [](RankContext& ctx) {
+      at::Tensor x = at::zeros({2 + ctx.rank()});
+      all_reduce(x, ctx.groups().tensor());
+    });
+  });
+  EXPECT_THAT(text, HasSubstr("group 'tensor': rank 0 calls all_reduce of 2 Float (8 bytes), call "
+                              "1; rank 1 calls all_reduce of 3 Float (12 bytes), call 1"));
 }
 
 }  // namespace
