@@ -107,11 +107,8 @@ class Failure : public ::testing::Test {
   }
   /// A run that goes on until somebody ends it.
   static Words endless(Words more = {}) {
-    more.insert(more.begin(),
-                {"--train-iters", "100000", "--distributed-timeout-minutes", kTimeoutMinutes});
-    if (!std::count(more.begin(), more.end(), "--eval-iters")) {
-      more.insert(more.end(), {"--eval-iters", "0"});
-    }
+    more.insert(more.begin(), {"--train-iters", "100000", "--eval-iters", "0",
+                               "--distributed-timeout-minutes", kTimeoutMinutes});
     return pretrain(more);
   }
   static Words launched(const Words& words, int64_t num_ranks = 2) {
@@ -208,8 +205,9 @@ TEST_F(Failure, TheRankThatServesTheStoreIsNamedToo) {
 TEST_F(Failure, InValidation) {
   for (const int signal : {SIGKILL, SIGSTOP}) {
     RankGroup group(2);
-    group.start_all(endless(
-        {"--tensor-model-parallel-size", "2", "--eval-interval", "2", "--eval-iters", "100000"}));
+    group.start_all(
+        pretrain({"--tensor-model-parallel-size", "2", "--train-iters", "4", "--eval-interval", "2",
+                  "--eval-iters", "5000", "--distributed-timeout-minutes", kTimeoutMinutes}));
     ASSERT_TRUE(group.rank(0).wait_for_output("iteration        2/", 60));
     sleep_for(0.3);
     group.rank(1).send(signal);
@@ -294,6 +292,22 @@ TEST_F(Failure, AFirstRankThatStallsInWorkOfItsOwnIsNoticed) {
     expect_blames(group.rank(1), "rank 0 ");
     ::kill(-group.rank(0).pid(), SIGKILL);
   }
+}
+
+TEST_F(Failure, AnErrorOfOneRankIsRepeatedByTheOthers) {
+  // The same flags, but from another folder the data is not there.
+  Words words = endless();
+  *std::find(words.begin(), words.end(), file("ids_text_document")) = "ids_text_document";
+  const auto from = [&](const std::string& folder) {
+    return Words{"/bin/sh", "-c", fmt::format("cd {} && exec {}", folder, fmt::join(words, " "))};
+  };
+  RankGroup group(2);
+  group.start(0, from(file("")));
+  group.start(1, from("/"));
+  const auto failed = group.rank(1).wait(30);
+  EXPECT_EQ(failed.status, 2) << failed.err;
+  EXPECT_THAT(failed.err, HasSubstr("ids_text_document"));
+  EXPECT_THAT(expect_blames(group.rank(0), "rank 1 failed: "), HasSubstr("ids_text_document"));
 }
 
 // ---------------------------------------------------------------- going on
