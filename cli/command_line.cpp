@@ -1,10 +1,11 @@
 #include "cli/command_line.hpp"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <map>
-#include <set>
+
+#include "cli/run_file.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -16,6 +17,11 @@ bool is_switch(const Field& field) { return std::holds_alternative<bool*>(field.
 bool is_list(const Field& field) {
   return std::holds_alternative<std::vector<std::string>*>(field.value) ||
          std::holds_alternative<std::vector<int64_t>*>(field.value);
+}
+
+bool holds_text(const Field& field) {
+  return std::holds_alternative<std::string*>(field.value) ||
+         std::holds_alternative<std::optional<std::string>*>(field.value);
 }
 
 std::string value_name(const Field& field) {
@@ -44,39 +50,35 @@ std::string default_text(const Field& field) {
   return fmt::format(" [{}]", fmt::join(*words, " "));
 }
 
-void take_any_number(CLI::Option* option) {
-  option->expected(0, CLI::detail::expected_max_vector_size);
-  option->allow_extra_args();  // else CLI11 reads a list that may be empty as a switch
+/// How many words may follow a flag; -1 is any number.
+int64_t values_of(const Field& field) { return is_switch(field) ? 0 : is_list(field) ? -1 : 1; }
+
+bool is_negative_number(const std::string& word) {
+  return word.size() > 1 && word[0] == '-' &&
+         (std::isdigit(static_cast<unsigned char>(word[1])) || word[1] == '.' || word == "-inf" ||
+          word == "-nan");
 }
 
-/// argparse's rule for lists: the last occurrence replaces the earlier ones. CLI11 joins them.
-std::vector<std::string> keep_last_of_lists(const std::vector<std::string>& words,
-                                            const std::set<std::string>& lists) {
-  std::vector<std::string> kept;
-  std::map<std::string, std::vector<size_t>> seen;
-  for (size_t i = 0; i < words.size(); ++i) {
-    if (lists.contains(words[i])) seen[words[i]].push_back(i);
+/// Words that are meant as a flag: two dashes, or one dash and a letter.
+bool looks_like_flag(const std::string& word) {
+  return word.starts_with("--") || (word.size() > 1 && word[0] == '-' && !is_negative_number(word));
+}
+
+std::vector<std::string> split_at_spaces(const std::string& text) {
+  std::vector<std::string> words;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find(' ', at), text.size());
+    if (end > at) words.push_back(text.substr(at, end - at));
+    at = end + 1;
   }
-  std::set<size_t> dropped;
-  for (const auto& [name, places] : seen) {
-    for (size_t k = 0; k + 1 < places.size(); ++k) {
-      size_t i = places[k];
-      do dropped.insert(i++);
-      while (i < words.size() && !words[i].starts_with("--"));
-    }
-  }
-  for (size_t i = 0; i < words.size(); ++i) {
-    if (!dropped.contains(i)) kept.push_back(words[i]);
-  }
-  return kept;
+  return words;
 }
 
 }  // namespace
 
 std::string wrap(const std::string& text, size_t width, size_t indent) {
   std::string out, line;
-  for (const auto& word : CLI::detail::split(text, ' ')) {
-    if (word.empty()) continue;
+  for (const auto& word : split_at_spaces(text)) {
     const size_t room = out.empty() ? width : width - indent;
     if (!line.empty() && line.size() + 1 + word.size() > room) {
       out += (out.empty() ? "" : "\n" + std::string(indent, ' ')) + line;
@@ -93,88 +95,75 @@ struct CommandLine::State {
     std::vector<std::string>* values;
     std::string help;
     int low, high;
-    CLI::Option* option;
+  };
+  /// What stood after a flag, on the command line or in a run file.
+  struct Given {
+    std::vector<std::string> words;
+    std::string place = {};  // "FILE:LINE: ", or nothing on the command line
+    bool is_list = false;    // written as a list in a run file
   };
   std::string name, summary, epilogue;
-  CLI::App app;
   std::vector<std::pair<std::string, FieldList>> sections;
-  std::map<std::string, CLI::Option*> options;
   std::vector<Positional> positionals;
   std::vector<ForeignFlag> foreign;
-  std::string run_file;
+  std::map<std::string, int64_t> num_values;  // of every known flag
+  std::map<std::string, Given> given;
+  std::vector<std::string> stray;  // positional words, in order
   bool has_run_file = false;
+
+  std::vector<std::string> known() const {
+    std::vector<std::string> names;
+    for (const auto& [flag, values] : num_values) names.push_back(flag);
+    return names;
+  }
+  size_t most_positionals() const {
+    size_t most = 0;
+    for (const auto& positional : positionals) most += static_cast<size_t>(positional.high);
+    return most;
+  }
+  void report_unknown_flag(const std::string& word, Problems& problems) const;
+  void report_stray_word(const std::string& word, const std::string& previous_flag,
+                         Problems& problems) const;
+  void split(const std::vector<std::string>& words, Problems& problems);
+  void take_run_file(Problems& problems);
+  void apply_foreign(Problems& problems, bool notices);
+  void apply_fields(Problems& problems) const;
+  void apply(const Field& field, const Given& value, Problems& problems) const;
+  void fill_positionals(Problems& problems);
 };
 
 CommandLine::CommandLine(std::string name, std::string summary)
     : state_(std::make_unique<State>()) {
   state_->name = std::move(name);
   state_->summary = std::move(summary);
-  state_->app.set_help_flag();
-  state_->app.add_flag("-h,--help");
-  state_->app.allow_extras();
-  state_->app.allow_config_extras(CLI::config_extras_mode::capture);
 }
 CommandLine::~CommandLine() = default;
 
 void CommandLine::section(const std::string& title, const FieldList& fields) {
   state_->sections.emplace_back(title, fields);
-  for (const auto& field : fields) {
-    CLI::Option* option = nullptr;
-    if (is_switch(field)) {
-      option = state_->app.add_flag("--" + field.name);
-    } else {
-      option =
-          state_->app.add_option("--" + field.name, [](const CLI::results_t&) { return true; });
-      if (is_list(field)) {
-        take_any_number(option);
-      } else {
-        option->take_last();
-      }
-    }
-    state_->options[field.name] = option;
-  }
+  for (const auto& field : fields) state_->num_values[field.name] = values_of(field);
 }
 
 void CommandLine::positional(const std::string& name, std::vector<std::string>& values,
                              const std::string& help, int low, int high) {
-  auto* option = state_->app.add_option(name, [](const CLI::results_t&) { return true; });
-  option->expected(1, std::max(high, 1));  // CLI11 passes over positionals that expect 0
-  if (high > 1) option->allow_extra_args();
-  state_->positionals.push_back({name, &values, help, low, high, option});
+  state_->positionals.push_back({name, &values, help, low, high});
 }
 
 void CommandLine::foreign(const std::vector<ForeignFlag>& flags) {
   for (const auto& flag : flags) {
-    CLI::Option* option = nullptr;
-    if (flag.kind == ForeignFlag::Kind::kOldSpelling) {
-      option = state_->app.add_option("--" + flag.name, [](const CLI::results_t&) { return true; });
-      if (flag.values == 0) option->expected(0, 1);
-    } else if (flag.values == 0) {
-      option = state_->app.add_flag("--" + flag.name);
-    } else {
-      option = state_->app.add_option("--" + flag.name, [](const CLI::results_t&) { return true; });
-      if (flag.values < 0) {
-        take_any_number(option);
-      } else {
-        option->expected(static_cast<int>(flag.values));
-      }
-    }
-    state_->options[flag.name] = option;
+    state_->num_values[flag.name] = flag.values;
     state_->foreign.push_back(flag);
   }
 }
 
 void CommandLine::run_file() {
   state_->has_run_file = true;
-  state_->app.set_config("--config", "", "", false);
+  state_->num_values["config"] = 1;
 }
 
 void CommandLine::epilogue(const std::string& text) { state_->epilogue = text; }
 
-bool CommandLine::given(const std::string& name) const {
-  const auto found = state_->options.find(name);
-  return found != state_->options.end() && found->second->count() > 0;
-}
+bool CommandLine::given(const std::string& name) const { return state_->given.contains(name); }
 
 bool CommandLine::parse(const std::vector<std::string>& words, bool notices) {
   Problems problems;
@@ -184,91 +173,184 @@ bool CommandLine::parse(const std::vector<std::string>& words, bool notices) {
 }
 
 bool CommandLine::parse(const std::vector<std::string>& words, Problems& problems, bool notices) {
-  auto& app = state_->app;
   if (std::any_of(words.begin(), words.end(),
                   [](const auto& word) { return word == "--help" || word == "-h"; })) {
     fmt::print("{}", help());
     return false;
   }
-  std::set<std::string> lists;
-  for (const auto& [title, fields] : state_->sections) {
-    for (const auto& field : fields) {
-      if (is_list(field)) lists.insert("--" + field.name);
-    }
-  }
-  std::vector<std::string> reversed = keep_last_of_lists(words, lists);
-  std::reverse(reversed.begin(), reversed.end());
-  try {
-    app.parse(reversed);
-  } catch (const CLI::FileError& error) {
-    throw UsageError("--config: {}; give the path of a run file in TOML", error.what());
-  } catch (const CLI::ParseError& error) {
-    throw UsageError("{}; see {} --help", error.what(), state_->name);
-  }
+  state_->split(words, problems);
+  state_->take_run_file(problems);
+  state_->apply_foreign(problems, notices);
+  state_->apply_fields(problems);
+  state_->fill_positionals(problems);
+  return true;
+}
 
-  std::vector<std::string> known;
-  for (const auto& [name, option] : state_->options) known.push_back(name);
-  for (const auto& word : app.remaining()) {
-    if (word == "--") continue;
-    if (word.starts_with("-") && word != "-") {
-      const std::string bare = word.substr(
-          word.find_first_not_of('-') == std::string::npos ? 0 : word.find_first_not_of('-'));
-      const std::string name = bare.substr(0, bare.find('='));
-      const std::string near = nearest_name(name, known);
-      problems.add("unknown flag --{}{}", name,
-                   near.empty() ? fmt::format("; see {} --help", state_->name)
-                                : fmt::format("; did you mean --{}?", near));
-    } else {
-      const std::string near = nearest_name(word, known);
-      problems.add("unexpected word or setting '{}'{}", word,
-                   near.empty() ? "" : fmt::format("; did you mean {}?", near));
-    }
+void CommandLine::State::report_unknown_flag(const std::string& word, Problems& problems) const {
+  const std::string shown = word.substr(0, word.find('='));
+  const std::string near =
+      nearest_name(shown.substr(std::min(shown.find_first_not_of('-'), shown.size())), known());
+  problems.add("unknown flag {}{}", shown,
+               near.empty() ? fmt::format("; see {} --help", name)
+                            : fmt::format("; did you mean --{}?", near));
+}
+
+void CommandLine::State::report_stray_word(const std::string& word,
+                                           const std::string& previous_flag,
+                                           Problems& problems) const {
+  const auto flags = known();
+  if (std::find(flags.begin(), flags.end(), word) != flags.end()) {
+    problems.add("unexpected word '{}'; did you mean --{}?", word, word);
+  } else if (!previous_flag.empty()) {
+    problems.add("unexpected word '{}' after --{}, which takes {}; leave it out", word,
+                 previous_flag, num_values.at(previous_flag) == 0 ? "no value" : "one value");
+  } else {
+    problems.add("unexpected word '{}'; leave it out, or see {} --help", word, name);
   }
-  for (const auto& flag : state_->foreign) {
-    auto* option = state_->options.at(flag.name);
-    if (option->count() == 0) continue;
-    const auto& results = option->results();
-    switch (flag.kind) {
-      case ForeignFlag::Kind::kIgnored:
-        if (notices)
-          fmt::print(stderr, "notice: --{} has no effect here: {}\n", flag.name, flag.text);
-        break;
-      case ForeignFlag::Kind::kRefused:
-        if (!flag.harmless.empty() && results == std::vector{flag.harmless}) break;
-        problems.add("--{} is not supported: {}", flag.name, flag.text);
-        break;
-      case ForeignFlag::Kind::kOldSpelling: {
-        if (notices) {
-          fmt::print(stderr, "notice: --{} is an old spelling of --{}\n", flag.name, flag.text);
-        }
-        if (given(flag.text)) break;
-        for (const auto& [title, fields] : state_->sections) {
-          for (const auto& field : fields) {
-            if (field.name != flag.text) continue;
-            if (auto problem = set_field(field, results)) problems.add("{}", *problem);
-          }
-        }
-        break;
+}
+
+/// Sorts words into `given` and `stray`.
+void CommandLine::State::split(const std::vector<std::string>& words, Problems& problems) {
+  std::string previous;  // the flag in front, while its values may go on
+  const auto is_value = [&](size_t i) { return i < words.size() && !words[i].starts_with("--"); };
+  // "-lr" behind a list is a flag with a dash too few, not one of its values.
+  const auto is_slip = [&](size_t i) {
+    return looks_like_flag(words[i]) && num_values.contains(words[i].substr(1));
+  };
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    if (word == "--") {
+      stray.insert(stray.end(), words.begin() + static_cast<int64_t>(i) + 1, words.end());
+      break;
+    }
+    if (!looks_like_flag(word)) {
+      if (stray.size() < most_positionals()) {
+        stray.push_back(word);
+      } else {
+        report_stray_word(word, previous, problems);
+      }
+      continue;
+    }
+    const size_t equals = word.find('=');
+    const size_t dashes = word.find_first_not_of('-');
+    const std::string flag =
+        word.substr(std::min(dashes, word.size()), equals - std::min(dashes, equals));
+    const auto known_flag = num_values.find(flag);
+    previous.clear();
+    if (known_flag == num_values.end() || !word.starts_with("--")) {
+      report_unknown_flag(word, problems);
+      // Its value is part of the same mistake.
+      if (equals == std::string::npos && is_value(i + 1) && stray.size() >= most_positionals()) ++i;
+      continue;
+    }
+    previous = flag;
+    Given value;
+    if (equals != std::string::npos) {
+      value.words.push_back(word.substr(equals + 1));
+    } else {
+      const int64_t most = known_flag->second;
+      while (is_value(i + 1) &&
+             (most < 0 ? !is_slip(i + 1) : static_cast<int64_t>(value.words.size()) < most)) {
+        value.words.push_back(words[++i]);
       }
     }
+    given[flag] = std::move(value);
   }
-  for (const auto& [title, fields] : state_->sections) {
-    for (const auto& field : fields) {
-      const auto* option = state_->options.at(field.name);
-      if (option->count() == 0) continue;
-      std::vector<std::string> results = option->results();
-      if (results == std::vector<std::string>{"{}"}) results.clear();  // CLI11's empty list
-      if (auto problem = set_field(field, results)) problems.add("{}", *problem);
+}
+
+/// Settings of --config, for flags that the command line does not give.
+void CommandLine::State::take_run_file(Problems& problems) {
+  const auto config = given.find("config");
+  if (!has_run_file || config == given.end()) return;
+  if (config->second.words.empty() || config->second.words.back().empty()) {
+    problems.add("--config needs the path of a run file in TOML, got nothing");
+    return;
+  }
+  for (auto& setting : read_run_file(config->second.words.back(), problems)) {
+    if (!num_values.contains(setting.name) || setting.name == "config") {
+      const std::string near = nearest_name(setting.name, known());
+      problems.add("{}: unknown setting '{}'{}", setting.place, setting.name,
+                   near.empty() ? fmt::format("; see {} --help", name)
+                                : fmt::format("; did you mean {}?", near));
+      continue;
+    }
+    given.try_emplace(setting.name,
+                      Given{std::move(setting.words), setting.place + ": ", setting.is_list});
+  }
+}
+
+void CommandLine::State::apply_foreign(Problems& problems, bool notices) {
+  for (const auto& flag : foreign) {
+    const auto found = given.find(flag.name);
+    if (found == given.end()) continue;
+    const Given& value = found->second;
+    switch (flag.kind) {
+      case ForeignFlag::Kind::kIgnored:
+        if (notices) {
+          fmt::print(stderr, "notice: {}--{} has no effect here: {}\n", value.place, flag.name,
+                     flag.text);
+        }
+        break;
+      case ForeignFlag::Kind::kRefused:
+        if (!flag.harmless.empty() && value.words == std::vector{flag.harmless}) break;
+        problems.add("{}--{} is not supported: {}", value.place, flag.name, flag.text);
+        break;
+      case ForeignFlag::Kind::kOldSpelling:
+        if (notices) {
+          fmt::print(stderr, "notice: {}--{} is an old spelling of --{}\n", value.place, flag.name,
+                     flag.text);
+        }
+        given.try_emplace(flag.text, value);
+        break;
     }
   }
-  for (const auto& positional : state_->positionals) {
-    *positional.values = positional.option->results();
-    const auto count = static_cast<int>(positional.values->size());
-    if (count < positional.low) {
+}
+
+void CommandLine::State::apply_fields(Problems& problems) const {
+  for (const auto& [title, fields] : sections) {
+    for (const auto& field : fields) {
+      const auto found = given.find(field.name);
+      if (found != given.end()) apply(field, found->second, problems);
+    }
+  }
+}
+
+void CommandLine::State::apply(const Field& field, const Given& value, Problems& problems) const {
+  if (value.is_list && !is_list(field)) {
+    problems.add_refused_value(
+        field.name, fmt::format("{}{} takes one value, got the list [{}]", value.place, field.name,
+                                fmt::join(value.words, ", ")));
+    return;
+  }
+  if (is_list(field) && value.words.empty() && !value.is_list) {
+    problems.add_refused_value(
+        field.name, fmt::format("--{} needs at least one value, got nothing", field.name));
+    return;
+  }
+  // An empty word is mostly a shell variable that was not set.
+  if (holds_text(field) && !value.words.empty() && value.words.back().empty()) {
+    problems.add_refused_value(
+        field.name, fmt::format("{}--{} is empty; give a value or leave the flag out", value.place,
+                                field.name));
+    return;
+  }
+  if (auto problem = set_field(field, value.words)) {
+    problems.add_refused_value(field.name, value.place + *problem);
+  }
+}
+
+void CommandLine::State::fill_positionals(Problems& problems) {
+  size_t taken = 0;
+  for (auto& positional : positionals) {
+    const size_t end = std::min(stray.size(), taken + static_cast<size_t>(positional.high));
+    positional.values->assign(stray.begin() + static_cast<int64_t>(taken),
+                              stray.begin() + static_cast<int64_t>(end));
+    taken = end;
+    if (static_cast<int>(positional.values->size()) < positional.low) {
       problems.add("{} is missing: {}", positional.name, positional.help);
     }
   }
-  return true;
+  for (; taken < stray.size(); ++taken) report_stray_word(stray[taken], "", problems);
 }
 
 std::string CommandLine::help() const {

@@ -1,8 +1,9 @@
 // Flags and run files of one subcommand, made from the field listings of the config structs.
 //
-// CLI11 splits the words and reads TOML; conversion, ranges and messages come from core/fields, so
-// that every mistake is found and all are reported together. Semantics follow argparse, which
-// upstream's scripts rely on: a flag given twice, the last wins; `--flag value` and `--flag=value`.
+// Splits words here, reads TOML in run_file.hpp; conversion, ranges and messages come from
+// core/fields. Every mistake is found and all are reported together. Semantics follow argparse,
+// which upstream's scripts rely on: a flag given twice, the last wins; `--flag value` and
+// `--flag=value`; the values of a list end at the next word that starts with two dashes.
 #pragma once
 
 #include <memory>
@@ -43,7 +44,8 @@ class CommandLine {
   /// Sets the fields. Returns false when --help was asked for and printed.
   /// Throws UsageError listing every mistake. Notices (ignored flags) go to stderr when `notices`.
   bool parse(const std::vector<std::string>& words, bool notices = true);
-  /// Adds mistakes found here to a list of the caller's, instead of throwing at once.
+  /// Adds mistakes found here to a list of the caller's, instead of throwing at once. A run file
+  /// that cannot be read is thrown.
   bool parse(const std::vector<std::string>& words, Problems& problems, bool notices = true);
 
   /// True when the flag stood on the command line or in the run file.

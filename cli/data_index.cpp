@@ -94,7 +94,9 @@ struct OrderFlags {
     Problems problems;
     DatasetRequest request{.sequence_length = config.training.seq_length,
                            .seed = config.training.seed};
-    if (request.sequence_length < 1) problems.add("--seq-length is missing");
+    if (request.sequence_length < 1) {
+      problems.add_missing("seq-length", "give the tokens of one sample, e.g. 1024");
+    }
     config.data.check(problems);
     request.samples = counts(problems);
     problems.raise_if_any();

@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -41,6 +42,16 @@ class Problems {
   void add(fmt::format_string<Args...> format, Args&&... args) {
     texts_.push_back(fmt::format(format, std::forward<Args>(args)...));
   }
+  /// A value of `flag` that is no value for it; `text` says all.
+  void add_refused_value(const std::string& flag, const std::string& text) {
+    refused_.insert(flag);
+    texts_.push_back(text);
+  }
+  /// "--FLAG is missing: HINT", unless a value of it was refused, which left it without one.
+  void add_missing(const std::string& flag, const std::string& hint) {
+    if (!refused_.contains(flag)) texts_.push_back(fmt::format("--{} is missing: {}", flag, hint));
+  }
+  bool was_refused(const std::string& flag) const { return refused_.contains(flag); }
   bool empty() const { return texts_.empty(); }
   const std::vector<std::string>& texts() const { return texts_; }
   /// Throws one UsageError that lists everything, or returns.
@@ -48,6 +59,7 @@ class Problems {
 
  private:
   std::vector<std::string> texts_;
+  std::set<std::string> refused_;  // flags
 };
 
 /// The text of errno with the path in front, for UsageError and RunError.

@@ -18,28 +18,34 @@ std::string number_text(double value) {
                                                               : fmt::format("{}", value);
 }
 
-/// Whole words only: "12x" and "" are no numbers. Integers may be written 1e6 or 1_000.
-std::optional<int64_t> parse_integer(std::string word) {
+/// Whole words only: "12x" and "" are no numbers. Integers may be written 1_000. Digits that no
+/// machine number holds give the error.
+template <class Number>
+struct Parsed {
+  std::optional<Number> value;
+  bool too_large = false;
+};
+
+template <class Number>
+Parsed<Number> parse(std::string word) {
   std::erase(word, '_');
-  int64_t value = 0;
+  Number value = 0;
   const auto* end = word.data() + word.size();
   const auto [stop, error] = std::from_chars(word.data(), end, value);
-  if (error == std::errc() && stop == end && !word.empty()) return value;
-  return std::nullopt;
+  if (stop != end || word.empty()) return {};
+  if (error == std::errc::result_out_of_range) return {.value = std::nullopt, .too_large = true};
+  if (error != std::errc()) return {};
+  return {.value = value};
 }
 
-std::optional<double> parse_number(const std::string& word) {
-  double value = 0;
-  const auto* end = word.data() + word.size();
-  const auto [stop, error] = std::from_chars(word.data(), end, value);
-  if (error == std::errc() && stop == end && !word.empty()) return value;
-  return std::nullopt;
-}
-
-std::optional<std::string> out_of_range(const Field& field, double value) {
-  if (std::isnan(value) || (field.range && !field.range->holds(value))) {
-    return fmt::format("--{} must be {}, got {}", field.name,
-                       field.range ? field.range->text : "a number", number_text(value));
+/// `word` is quoted as the user wrote it.
+std::optional<std::string> out_of_range(const Field& field, double value, const std::string& word) {
+  if (!std::isfinite(value)) {
+    return fmt::format("--{} must be a finite number{}{}, got {}", field.name,
+                       field.range ? ", " : "", field.range ? field.range->text : "", word);
+  }
+  if (field.range && !field.range->holds(value)) {
+    return fmt::format("--{} must be {}, got {}", field.name, field.range->text, word);
   }
   return std::nullopt;
 }
@@ -58,17 +64,19 @@ struct Setter {
 
   std::optional<std::string> integer(const std::function<void(int64_t)>& assign,
                                      const std::string& word) const {
-    const auto value = parse_integer(word);
+    const auto [value, too_large] = parse<int64_t>(word);
+    if (too_large) return complaint("a whole number of at most 18 digits", word);
     if (!value) return complaint("a whole number", word);
-    if (auto problem = out_of_range(field, static_cast<double>(*value))) return problem;
+    if (auto problem = out_of_range(field, static_cast<double>(*value), word)) return problem;
     assign(*value);
     return std::nullopt;
   }
   std::optional<std::string> number(const std::function<void(double)>& assign,
                                     const std::string& word) const {
-    const auto value = parse_number(word);
+    const auto [value, too_large] = parse<double>(word);
+    if (too_large) return complaint("a number between 1e-308 and 1e308", word);
     if (!value) return complaint("a number", word);
-    if (auto problem = out_of_range(field, *value)) return problem;
+    if (auto problem = out_of_range(field, *value, word)) return problem;
     assign(*value);
     return std::nullopt;
   }
@@ -132,7 +140,10 @@ struct Setter {
     return std::nullopt;
   }
   std::optional<std::string> wrong_count() const {
-    if (field.count == 0 || static_cast<int64_t>(words.size()) == field.count) return std::nullopt;
+    const bool unset = words.empty();  // as field_words gives a list that nobody set
+    if (field.count == 0 || unset || static_cast<int64_t>(words.size()) == field.count) {
+      return std::nullopt;
+    }
     return fmt::format("--{} needs {} values, got {}", field.name, field.count, words.size());
   }
 };

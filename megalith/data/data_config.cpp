@@ -56,7 +56,7 @@ void DataConfig::check(Problems& problems) const {
   if (data_args_path) sources.emplace_back("--data-args-path");
   if (per_split()) sources.emplace_back("--train/valid/test-data-path");
   if (mock_data) sources.emplace_back("--mock-data");
-  if (sources.empty()) {
+  if (sources.empty() && !problems.was_refused("data-path")) {
     problems.add(
         "no data: give --data-path PREFIX (as written by megalith preprocess) or --mock-data");
   } else if (sources.size() > 1) {

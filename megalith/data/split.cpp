@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <span>
+#include <string_view>
 
 #include "megalith/core/error.hpp"
 
@@ -30,6 +31,7 @@ double pairwise_sum(std::span<const double> x) {
   return pairwise_sum(x.first(half)) + pairwise_sum(x.subspan(half));
 }
 
+constexpr std::string_view kBetweenShares = " ,\t";
 constexpr const char* kHint = "give up to three shares, as in --split '969, 30, 1'";
 
 std::vector<double> numbers_in(const std::string& text) {
@@ -37,6 +39,12 @@ std::vector<double> numbers_in(const std::string& text) {
   std::vector<double> numbers;
   for (size_t at = text.find_first_of(kNumberCharacters); at != std::string::npos;) {
     const size_t end = std::min(text.find_first_not_of(kNumberCharacters, at), text.size());
+    // Upstream reads "-2" as 2; a dash between two numbers only separates.
+    const bool negative = at > 0 && text[at - 1] == '-' &&
+                          (at == 1 || kBetweenShares.find(text[at - 2]) != std::string_view::npos);
+    if (negative) {
+      throw UsageError("--split '{}': a share cannot be negative; {}", text, kHint);
+    }
     const std::string word = text.substr(at, end - at);
     double value = 0;
     const auto [stop, error] = std::from_chars(word.data(), word.data() + word.size(), value);

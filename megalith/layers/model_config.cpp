@@ -1,6 +1,13 @@
 #include "megalith/layers/model_config.hpp"
 
 namespace megalith {
+namespace {
+
+// Far beyond any model, and small enough that products of them stay whole numbers of 64 bits.
+constexpr double kMostLayers = 100'000;
+constexpr double kLargestWidth = 16'777'216;
+
+}  // namespace
 
 int64_t ModelConfig::ffn_hidden_size() const {
   if (ffn_hidden_size_flag) return *ffn_hidden_size_flag;
@@ -35,19 +42,20 @@ int64_t ModelConfig::num_parameters(int64_t vocab) const {
 
 FieldList ModelConfig::fields() {
   return {
-      {"num-layers", &num_layers, "Transformer layers.", at_least(1)},
-      {"hidden-size", &hidden_size, "Width of the residual stream.", at_least(1)},
-      {"ffn-hidden-size", &ffn_hidden_size_flag, "Width of the MLP.", at_least(1),
+      {"num-layers", &num_layers, "Transformer layers.", between(1, kMostLayers)},
+      {"hidden-size", &hidden_size, "Width of the residual stream.", between(1, kLargestWidth)},
+      {"ffn-hidden-size", &ffn_hidden_size_flag, "Width of the MLP.", between(1, kLargestWidth),
        "4 x hidden-size; 8/3 with --swiglu"},
-      {"num-attention-heads", &num_attention_heads, "Attention heads.", at_least(1)},
-      {"kv-channels", &kv_channels_flag, "Size of one head.", at_least(1), "hidden-size / heads"},
+      {"num-attention-heads", &num_attention_heads, "Attention heads.", between(1, kLargestWidth)},
+      {"kv-channels", &kv_channels_flag, "Size of one head.", between(1, kLargestWidth),
+       "hidden-size / heads"},
       {"group-query-attention", &group_query_attention,
        "Several query heads share a key and value head."},
       {"num-query-groups", &num_query_groups_flag,
-       "Key and value heads, with --group-query-attention.", at_least(1)},
+       "Key and value heads, with --group-query-attention.", between(1, kLargestWidth)},
       {"max-position-embeddings", &max_position_embeddings,
-       "Longest sequence the model can hold; size of the learned positions.", at_least(1),
-       "seq-length"},
+       "Longest sequence the model can hold; size of the learned positions.",
+       between(1, kLongestSequence), "seq-length"},
       {"position-embedding-type", choice(position_embedding, {"learned_absolute", "rope", "none"}),
        "How positions enter."},
       {"rotary-base", &rotary_base, "Base of the rotary frequencies.", above(0)},
@@ -62,7 +70,8 @@ FieldList ModelConfig::fields() {
       {"untie-embeddings-and-output-weights", &untie_embeddings_and_output_weights,
        "An output matrix of its own."},
       {"make-vocab-size-divisible-by", &make_vocab_size_divisible_by,
-       "The vocabulary is padded to a multiple of this times the tensor ranks.", at_least(1)},
+       "The vocabulary is padded to a multiple of this times the tensor ranks.",
+       between(1, kLargestWidth)},
       {"hidden-dropout", &hidden_dropout, "Dropout on embeddings and block outputs.",
        half_open(0, 1)},
       {"attention-dropout", &attention_dropout, "Dropout on attention probabilities.",
@@ -87,45 +96,79 @@ FieldList ModelConfig::shape_fields() {
   return fields;
 }
 
+void ModelConfig::check_size(Problems& problems) const {
+  const auto h = static_cast<double>(hidden_size);
+  const double attention = 4 * h * static_cast<double>(num_attention_heads * head_size());
+  const double mlp = 2 * h * static_cast<double>(ffn_hidden_size());
+  const double parameters = static_cast<double>(num_layers) * (attention + mlp);
+  constexpr double kMost = 1e15;
+  if (parameters <= kMost) return;
+  problems.add(
+      "--num-layers {} of --hidden-size {} make a model of {:.2g} parameters, more than the "
+      "{:.0g} that can be counted on; lower one of them",
+      num_layers, hidden_size, parameters, kMost);
+}
+
 void ModelConfig::check(int64_t tensor_size, Problems& problems) const {
-  const auto required = [&](const char* flag, int64_t value) {
-    if (value <= 0) problems.add("--{} is missing", flag);
+  const auto required = [&](const char* flag, int64_t value, const char* hint) {
+    if (value <= 0) problems.add_missing(flag, hint);
     return value > 0;
   };
-  bool sizes = required("num-layers", num_layers);
-  sizes = required("hidden-size", hidden_size) && sizes;
-  sizes = required("num-attention-heads", num_attention_heads) && sizes;
+  const bool has_layers =
+      required("num-layers", num_layers, "give the transformer layers, e.g. 12");
+  bool sizes = required("hidden-size", hidden_size, "give the width of the model, e.g. 768");
+  sizes = required("num-attention-heads", num_attention_heads,
+                   "give a number that divides --hidden-size, e.g. 12") &&
+          sizes;
   if (!sizes) return;
+  if (has_layers) check_size(problems);
   if (!kv_channels_flag && hidden_size % num_attention_heads != 0) {
     problems.add(
-        "--hidden-size {} does not divide by --num-attention-heads {}; change one of them, or give "
-        "the head size by --kv-channels",
+        "--hidden-size {} is not divisible by --num-attention-heads {}; change one of them, or "
+        "give the head size by --kv-channels",
         hidden_size, num_attention_heads);
   }
   if (num_attention_heads % tensor_size != 0) {
     problems.add(
-        "--num-attention-heads {} does not divide by --tensor-model-parallel-size {}; use a tensor "
-        "size that divides the heads",
+        "--num-attention-heads {} is not divisible by --tensor-model-parallel-size {}; use a "
+        "tensor size that divides the heads",
         num_attention_heads, tensor_size);
   }
   if (group_query_attention && num_attention_heads % num_query_groups_flag != 0) {
-    problems.add("--num-attention-heads {} does not divide by --num-query-groups {}",
-                 num_attention_heads, num_query_groups_flag);
+    problems.add(
+        "--num-attention-heads {} is not divisible by --num-query-groups {}; use a number of "
+        "groups that divides the heads",
+        num_attention_heads, num_query_groups_flag);
   }
   if (group_query_attention && num_query_groups_flag % tensor_size != 0) {
     problems.add(
-        "--num-query-groups {} does not divide by --tensor-model-parallel-size {}; use at most as "
-        "many tensor ranks as query groups",
+        "--num-query-groups {} is not divisible by --tensor-model-parallel-size {}; use a tensor "
+        "size that divides the groups",
         num_query_groups_flag, tensor_size);
   }
   if (ffn_hidden_size() % tensor_size != 0) {
-    problems.add("--ffn-hidden-size {} does not divide by --tensor-model-parallel-size {}",
-                 ffn_hidden_size(), tensor_size);
+    problems.add(
+        "--ffn-hidden-size {}{} is not divisible by --tensor-model-parallel-size {}; give a width "
+        "that is",
+        ffn_hidden_size(), ffn_hidden_size_flag ? "" : " (from --hidden-size)", tensor_size);
   }
+  check_variants(problems);
+}
+
+void ModelConfig::check_variants(Problems& problems) const {
   if (position_embedding == PositionEmbedding::kRope && rotary_size() % 2 != 0) {
     problems.add(
         "--rotary-percent {} of a head of {} gives an odd size {}; rotary positions turn pairs",
         rotary_percent, head_size(), rotary_size());
+  }
+  if (position_embedding != PositionEmbedding::kRope && rotary_percent != 1.0) {
+    problems.add(
+        "--rotary-percent {} needs --position-embedding-type rope; leave it out, or give both",
+        rotary_percent);
+  }
+  if (!group_query_attention && num_query_groups_flag != 1) {
+    problems.add("--num-query-groups {} needs --group-query-attention; leave it out, or give both",
+                 num_query_groups_flag);
   }
   if (static_cast<int>(swiglu) + static_cast<int>(squared_relu) + static_cast<int>(openai_gelu) >
       1) {

@@ -14,6 +14,9 @@ namespace megalith {
 enum class Normalization { kLayerNorm, kRmsNorm };
 enum class PositionEmbedding { kLearnedAbsolute, kRope, kNone };
 
+/// Largest --seq-length and --max-position-embeddings: positions are counted in 32 bits at places.
+inline constexpr double kLongestSequence = 1 << 30;
+
 struct ModelConfig {
   int64_t num_layers = 0;
   int64_t hidden_size = 0;
@@ -60,6 +63,10 @@ struct ModelConfig {
   FieldList shape_fields();
   /// Cross-checks, each with the values seen and what to try.
   void check(int64_t tensor_size, Problems& problems) const;
+
+ private:
+  void check_size(Problems& problems) const;
+  void check_variants(Problems& problems) const;
 };
 
 }  // namespace megalith

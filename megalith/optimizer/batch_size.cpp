@@ -5,6 +5,8 @@
 namespace megalith {
 namespace {
 
+constexpr double kLargestBatch = 1e9;  // products with the world's size stay whole numbers
+
 /// The multiples of `unit` around `value`, as a hint: "try 96 or 120".
 std::string nearest_multiples(int64_t value, int64_t unit) {
   const int64_t below = value / unit * unit;
@@ -65,9 +67,9 @@ void check_ramp(const BatchSizeConfig& config, int64_t data_size, bool by_iterat
 FieldList BatchSizeConfig::fields() {
   return {
       {"micro-batch-size", &micro_batch_size, "Samples a rank takes through the model at once.",
-       at_least(1)},
+       between(1, kLargestBatch)},
       {"global-batch-size", &global_batch_size, "Samples of one optimizer step over all ranks.",
-       at_least(1), "micro-batch-size x data-parallel ranks"},
+       between(1, kLargestBatch), "micro-batch-size x data-parallel ranks"},
       {"rampup-batch-size", &rampup_batch_size,
        "Grow the global batch size: start, increment, and samples until it is reached.",
        at_least(1), "", 3},
@@ -82,7 +84,7 @@ int64_t BatchSizeConfig::resolved_global_batch_size(int64_t data_size) const {
 
 void BatchSizeConfig::check(int64_t data_size, bool by_iterations, Problems& problems) const {
   if (!micro_batch_size) {
-    problems.add("--micro-batch-size is missing: give the samples a rank takes at once, e.g. 4");
+    problems.add_missing("micro-batch-size", "give the samples a rank takes at once, e.g. 4");
     return;
   }
   if (*micro_batch_size < 1 || resolved_global_batch_size(data_size) < 1) {

@@ -65,7 +65,7 @@ void check_warmup_given_once(const LearningRateConfig& config, Problems& problem
 
 void check_rates(const LearningRateConfig& config, Problems& problems) {
   if (!config.lr) {
-    problems.add("--lr is missing: give the peak learning rate, e.g. --lr 1.5e-4");
+    problems.add_missing("lr", "give the peak learning rate, e.g. --lr 1.5e-4");
     return;
   }
   if (config.min_lr > *config.lr) {

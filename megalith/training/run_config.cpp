@@ -1,16 +1,42 @@
 #include "megalith/training/run_config.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 namespace megalith {
+namespace {
+
+constexpr double kLargestSeed = 4294967295;  // NumPy's, which the sample order follows
+
+/// Products of the run's sizes must stay whole numbers of 64 bits.
+void check_total_tokens(const TrainingConfig& training, const LoggingConfig& logging,
+                        int64_t global_batch, Problems& problems) {
+  const auto batch = static_cast<double>(global_batch);
+  const auto iterations = static_cast<double>(training.train_iters.value_or(0));
+  const double samples =
+      std::max(static_cast<double>(training.train_samples.value_or(0)), iterations * batch);
+  const double evaluations = iterations / static_cast<double>(logging.eval_interval) + 1;
+  const double all =
+      std::max(samples, evaluations * static_cast<double>(logging.eval_iters) * batch) *
+      static_cast<double>(training.seq_length);
+  constexpr double kMost = 1e18;
+  if (all <= kMost) return;
+  problems.add(
+      "the run would read {:.2g} tokens, more than {:.0g}: lower --train-iters {:.0f} (or "
+      "--train-samples), --global-batch-size {}, --eval-iters {} or --seq-length {}",
+      all, kMost, iterations, global_batch, logging.eval_iters, training.seq_length);
+}
+
+}  // namespace
 
 FieldList TrainingConfig::fields() {
   return {
-      {"seq-length", &seq_length, "Tokens of one sample.", at_least(1)},
+      {"seq-length", &seq_length, "Tokens of one sample.", between(1, kLongestSequence)},
       {"train-iters", &train_iters, "Iterations of the whole run.", at_least(0)},
       {"train-samples", &train_samples, "Samples of the whole run, instead of iterations.",
        at_least(0)},
-      {"seed", &seed, "Seed of the initial weights, dropout and sample order.", at_least(0)},
+      {"seed", &seed, "Seed of the initial weights, dropout and sample order.",
+       between(0, kLargestSeed)},
       {"exit-interval", &exit_interval, "Stop after an iteration that this divides.", at_least(1)},
       {"exit-duration-in-mins", &exit_duration_minutes, "Stop after this many minutes.", above(0)},
       {"skip-train", &skip_train, "Only evaluate."},
@@ -133,7 +159,9 @@ nlohmann::json RunConfig::to_json() {
 }
 
 void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems& problems) {
-  if (training.seq_length <= 0) problems.add("--seq-length is missing");
+  if (training.seq_length <= 0) {
+    problems.add_missing("seq-length", "give the tokens of one sample, e.g. 1024");
+  }
   if (model.max_position_embeddings == 0) model.max_position_embeddings = training.seq_length;
   if (training.seq_length > model.max_position_embeddings) {
     problems.add("--seq-length {} is longer than --max-position-embeddings {}; raise the positions",
@@ -144,10 +172,11 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
   check_tokenizer_config(tokenizer, problems);
   data.check(problems);
   distributed.check(environment, problems);
-  if (training.bf16 && training.fp16) problems.add("--bf16 and --fp16 exclude each other");
+  if (training.bf16 && training.fp16)
+    problems.add("--bf16 and --fp16 exclude each other; give one");
   loss_scale.check(training.fp16, problems);
-  if (!training.train_iters && !training.train_samples) {
-    problems.add("--train-iters (or --train-samples) is missing");
+  if (!training.train_iters && !training.train_samples && !problems.was_refused("train-samples")) {
+    problems.add_missing("train-iters", "give the length of the run, or --train-samples");
   }
   if (training.train_iters && training.train_samples) {
     problems.add("--train-iters and --train-samples exclude each other; give one");
@@ -157,13 +186,23 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
     problems.add(
         "--recompute-activations means selective; it contradicts --recompute-granularity full");
   }
+  if (training.recompute_granularity != RecomputeGranularity::kFull &&
+      training.recompute_num_layers != 1) {
+    problems.add(
+        "--recompute-num-layers {} needs --recompute-granularity full; leave it out, or give both",
+        training.recompute_num_layers);
+  }
   if (environment.world_size % tensor == 0) {
     const int64_t data_size = environment.world_size / tensor;
     batch.check(data_size, training.train_iters.has_value(), problems);
     const TrainingLength length{
         training.train_iters, training.train_samples,
         batch.micro_batch_size ? batch.resolved_global_batch_size(data_size) : 1};
-    resolve_parameter_schedule(learning_rate, length, problems);
+    const size_t before = problems.texts().size();
+    check_total_tokens(training, logging, length.global_batch_size, problems);
+    if (problems.texts().size() == before) {
+      resolve_parameter_schedule(learning_rate, length, problems);
+    }
   }
   checkpoint.check(problems);
 }

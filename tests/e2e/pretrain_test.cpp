@@ -158,7 +158,7 @@ TEST_F(Pretrain, ReportsAllMistakesAtOnceAndTouchesNothing) {
                    "--sequence-parallel", "--tensor-model-parallel-sise", "2", "--save", save});
   EXPECT_EQ(result.status, 2);
   for (const char* text :
-       {"--hidden-size 30 does not divide by --num-attention-heads 4",
+       {"--hidden-size 30 is not divisible by --num-attention-heads 4",
         "--seq-length 64 is longer than --max-position-embeddings 32", "--lr must be",
         "--bf16 and --fp16 exclude each other", "--sequence-parallel is not supported",
         "did you mean --tensor-model-parallel-size"}) {
