@@ -5,7 +5,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "cli/backend_log.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/process_settings.hpp"
@@ -188,7 +187,6 @@ int run_generate(const Words& words) {
   problems.raise_if_any();
 
   use_batch_scheduling();
-  quiet_backend_log();
   Distributed distributed(distributed_config, environment);
   distributed.require_same("what to generate",
                            comparable(flags, prompts, sampling, options, checkpoint));

@@ -1,10 +1,15 @@
 // megalith: one binary, one subcommand a file. This file only picks the subcommand and turns
 // exceptions into one message and an exit status: 0 success, 2 a mistake in flags, files or
 // configuration, 1 a failure while running.
+#include <c10/util/Logging.h>
+
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <new>
 #include <string>
+#include <thread>
 
 #include "cli/commands.hpp"
 #include "megalith/core/error.hpp"
@@ -49,7 +54,11 @@ int run(const Words& words) {
     return 2;
   }
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
-    if (words.size() > 1) return run({words[1], "--help"});
+    if (words.size() > 1) {
+      Words asked(words.begin() + 1, words.end());
+      asked.push_back("--help");
+      return run(asked);
+    }
     print_help(stdout);
     return 0;
   }
@@ -74,19 +83,55 @@ int run(const Words& words) {
   std::_Exit(status);
 }
 
+constexpr const char* kOutOfMemory =
+    "out of memory; use a smaller model or batch (pretrain --dry-run tells what a run needs)";
+
+/// LibTorch's messages end in a stack trace, which says nothing to a user.
+std::string plain_text(const std::string& text) {
+  if (text.find("can't allocate memory") != std::string::npos) return kOutOfMemory;
+  return text.substr(0, text.find("\nException raised from"));
+}
+
+/// c10d's warnings and errors carry stack traces and repeat what our own messages say. The variable
+/// brings them back.
+void quiet_libtorch() {
+  constexpr int kFatal = 3;
+  if (std::getenv("TORCH_CPP_LOG_LEVEL") == nullptr) FLAGS_caffe2_log_level = kFatal;
+}
+
+/// Most mistakes are the same on every rank; a launcher ends the others once rank 0 has told of
+/// them. What only this rank met comes out a moment later.
+void let_rank_zero_speak_first() {
+  const char* rank = std::getenv("RANK");
+  if (rank == nullptr || std::string(rank) == "0") return;
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+}
+
+/// What did not reach a full disk must not end in success.
+void finish_standard_output() {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw RunError(system_error_text("standard output", "write"));
+  }
+}
+
 }  // namespace
 }  // namespace megalith::cli
 
 int main(int argc, char** argv) {
+  megalith::cli::quiet_libtorch();
   try {
-    return megalith::cli::run({argv + 1, argv + argc});
+    const int status = megalith::cli::run({argv + 1, argv + argc});
+    megalith::cli::finish_standard_output();
+    return status;
   } catch (const megalith::UsageError& error) {
+    megalith::cli::let_rank_zero_speak_first();
     fmt::print(stderr, "megalith: {}\n", error.what());
     megalith::cli::end(2);
+  } catch (const std::bad_alloc&) {
+    fmt::print(stderr, "megalith: {}\n", megalith::cli::kOutOfMemory);
+    megalith::cli::end(1);
   } catch (const std::exception& error) {
-    // LibTorch's messages end in a stack trace, which says nothing to a user.
-    const std::string text = error.what();
-    fmt::print(stderr, "megalith: {}\n", text.substr(0, text.find("\nException raised from")));
+    fmt::print(stderr, "megalith: {}\n", megalith::cli::plain_text(error.what()));
     megalith::cli::end(1);
   }
 }

@@ -1,5 +1,4 @@
 // megalith pretrain gpt: flags and run file to a RunConfig, checks, ranks, trainer.
-#include "cli/backend_log.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/foreign_flags.hpp"
@@ -91,7 +90,6 @@ int run_pretrain(const Words& words) {
       interrupt;  // the first signal asks to save and stop, a second one ends at once
   use_batch_scheduling();
   keep_freed_memory();
-  quiet_backend_log();
   Distributed distributed(config.distributed, environment);
   distributed.require_same("the configuration", comparable(config));
   distributed.run([&] {

@@ -13,6 +13,7 @@
 #include "megalith/parallel/backends.hpp"
 #include "megalith/parallel/collectives.hpp"
 #include "megalith/parallel/failure_watch.hpp"
+#include "megalith/parallel/tcp_store.hpp"
 
 namespace megalith {
 namespace {
@@ -39,7 +40,7 @@ c10::intrusive_ptr<c10d::Store> open_store(const LaunchEnvironment& environment,
   options.waitWorkers = false;
   options.timeout = timeout;
   if (is_server) options.masterListenFd = environment.master_listen_fd;
-  auto store = c10::make_intrusive<c10d::TCPStore>(environment.master_addr, options);
+  auto store = open_tcp_store(environment.master_addr, options);
   return c10::make_intrusive<c10d::PrefixStore>(
       fmt::format("megalith/{}", environment.restart_count), store);
 }
@@ -99,8 +100,8 @@ void DistributedConfig::check(const LaunchEnvironment& environment, Problems& pr
   }
   const bool cuda =
       device == DeviceKind::kCuda || (device == DeviceKind::kAuto && cuda_device_count() > 0);
-  if (cuda && environment.local_world_size > cuda_device_count()) {
-    problems.add("{} ranks on this host but {} CUDA device(s); start one rank a device",
+  if (cuda && cuda_device_count() > 0 && environment.local_world_size > cuda_device_count()) {
+    problems.add("{} ranks on this host but {} CUDA device(s); start one rank a device at most",
                  environment.local_world_size, cuda_device_count());
   }
   if (backend == BackendKind::kNccl && !cuda) {
