@@ -12,9 +12,13 @@ void add(std::vector<ForeignFlag>& flags, Kind kind, const std::string& text, in
 
 void add_old_spellings(std::vector<ForeignFlag>& flags) {
   const std::pair<const char*, const char*> one_value[] = {
-      {"batch-size", "micro-batch-size"},   {"model-parallel-size", "tensor-model-parallel-size"},
-      {"warmup", "lr-warmup-fraction"},     {"layernorm-epsilon", "norm-epsilon"},
-      {"encoder-seq-length", "seq-length"}, {"encoder-num-layers", "num-layers"},
+      {"batch-size", "micro-batch-size"},
+      {"model-parallel-size", "tensor-model-parallel-size"},
+      {"warmup", "lr-warmup-fraction"},
+      {"layernorm-epsilon", "norm-epsilon"},
+      {"encoder-seq-length", "seq-length"},
+      {"encoder-num-layers", "num-layers"},
+      {"checkpoint-num-layers", "recompute-num-layers"},
   };
   for (const auto& [old, now] : one_value) flags.push_back({old, Kind::kOldSpelling, now, 1});
 }
@@ -48,6 +52,13 @@ void add_ignored(std::vector<ForeignFlag>& flags) {
   ignored("a missing checkpoint is an error in any case", 0, {"exit-on-missing-checkpoint"});
   ignored("there is one checkpoint format", 1, {"ckpt-format"});
   ignored("the ranks come from the launcher", 1, {"local-rank", "local_rank"});
+  ignored("timers are not built; the log line tells the time of an iteration", 1,
+          {"timing-log-level", "timing-log-option"});
+  ignored("every rank reads its own slices in any case", 0, {"ckpt-fully-parallel-load"});
+  ignored("tensors that are missing or too many are an error in any case", 1,
+          {"dist-ckpt-strictness"});
+  ignored("--tensorboard-dir is not supported", 1,
+          {"tensorboard-log-interval", "tensorboard-queue-size"});
   ignored("validation perplexity is always written", 0, {"log-validation-ppl-to-tensorboard"});
 }
 
@@ -71,8 +82,9 @@ void add_refused(std::vector<ForeignFlag>& flags) {
           {"use-distributed-optimizer", "overlap-param-gather", "use-megatron-fsdp",
            "use-torch-fsdp2"});
   refused("there are no experts yet", 1,
-          {"num-experts", "expert-model-parallel-size", "expert-tensor-parallel-size",
-           "moe-router-topk", "moe-router-load-balancing-type", "moe-aux-loss-coeff",
+          {"expert-model-parallel-size", "expert-tensor-parallel-size"}, "1");
+  refused("there are no experts yet", 1,
+          {"num-experts", "moe-router-topk", "moe-router-load-balancing-type", "moe-aux-loss-coeff",
            "moe-z-loss-coeff", "moe-token-dispatcher-type", "moe-expert-capacity-factor"});
   refused("there are no experts yet", 0, {"moe-grouped-gemm"});
   refused("fp8 is not built", 1,
@@ -97,25 +109,31 @@ void add_refused(std::vector<ForeignFlag>& flags) {
           {"override-opt_param-scheduler", "use-checkpoint-opt_param-scheduler",
            "override-opt-param-scheduler", "use-checkpoint-opt-param-scheduler"});
   refused("metrics go to metrics.jsonl (--metrics-file)", 1,
-          {"tensorboard-dir", "tensorboard-log-interval", "tensorboard-queue-size", "wandb-project",
-           "wandb-entity", "wandb-exp-name", "wandb-save-dir"});
+          {"tensorboard-dir", "wandb-project", "wandb-entity", "wandb-exp-name", "wandb-save-dir"});
   refused("metrics go to metrics.jsonl (--metrics-file)", 0,
           {"log-memory-to-tensorboard", "log-timers-to-tensorboard"});
   refused("it is not logged yet", 0, {"log-num-zeros-in-grad"});
-  refused("timers are not built yet", 1, {"timing-log-level", "timing-log-option"});
   refused("use a profiler on the process", 0,
           {"profile", "use-pytorch-profiler", "record-memory-history"});
   refused("use a profiler on the process", 1, {"profile-step-start", "profile-step-end"});
+  refused("use a profiler on the process", -1, {"profile-ranks"});
+  refused("slow ranks are not looked for", 0, {"log-straggler"});
+  refused("BERT is not built yet; a GPT has no such head", 0, {"bert-no-binary-head"});
+  refused("BERT is not built yet", 1, {"mask-prob", "short-seq-prob"});
+  refused("there is no encoder beside the decoder; give --seq-length", 1, {"decoder-seq-length"});
+  refused("every data rank holds the whole model so far", 1, {"data-parallel-sharding-strategy"},
+          "no_shard");
   refused("CUDA graphs are not built", 1, {"cuda-graph-impl"}, "none");
   refused("activations stay on the device", 0,
           {"distribute-saved-activations", "cpu-offloading", "optimizer-cpu-offload"});
-  refused("use --recompute-granularity", 1, {"recompute-modules", "checkpoint-num-layers"});
+  refused("use --recompute-granularity", -1, {"recompute-modules"});
   refused("use --recompute-granularity full", 0, {"checkpoint-activations"});
   refused("tensor-parallel traffic overlaps with the weight gradient only", 0, {"tp-comm-overlap"});
   refused("evaluation takes --eval-iters batches of one set", 0,
           {"full-validation", "multiple-validation-sets"});
-  refused("the loss is checked at every step; nothing is run again", 1,
-          {"rerun-mode", "error-injection-rate"});
+  refused("the loss is checked at every step; nothing is run again", 1, {"rerun-mode"}, "disabled");
+  refused("the loss is checked at every step; nothing is run again", 1, {"error-injection-rate"},
+          "0");
   refused("spikes are not looked for", 0, {"check-for-spiky-loss"});
   refused("replicas are not compared yet", 1, {"check-weight-hash-across-dp-replicas-interval"});
   refused("results are deterministic at a fixed thread count; nothing to switch", 0,

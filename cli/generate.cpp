@@ -11,6 +11,7 @@
 #include "cli/prompt_session.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/core/digest.hpp"
+#include "megalith/core/output_path.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -66,7 +67,7 @@ std::vector<ForeignFlag> foreign_flags() {
 
 void check_flags(GenerateFlags& flags, int64_t world_size, Problems& problems) {
   if (!flags.load) {
-    problems.add("--load is missing: give the folder that megalith pretrain --save wrote");
+    problems.add_missing("load", "give the folder that megalith pretrain --save wrote");
   }
   if (int{flags.fp32} + int{flags.bf16} + int{flags.fp16} > 1) {
     problems.add("--fp32, --bf16 and --fp16 exclude each other; give at most one");
@@ -80,10 +81,15 @@ void check_flags(GenerateFlags& flags, int64_t world_size, Problems& problems) {
         "--prompts-file");
   }
   if (!flags.has_prompts() && world_size == 1 && ::isatty(STDIN_FILENO)) flags.interactive = true;
-  if (!flags.has_prompts() && !flags.interactive) {
+  if (!flags.has_prompts() && !flags.interactive && !problems.was_refused("prompt")) {
     problems.add(
         "no prompt: give --prompt TEXT or --prompts-file FILE, or --interactive to read "
         "them from standard input");
+  }
+  if (flags.output) {
+    if (const auto why = why_no_file(*flags.output)) {
+      problems.add("--output {} cannot be written: {}", *flags.output, *why);
+    }
   }
   if (flags.interactive && flags.output) {
     problems.add("--output {} needs --prompt or --prompts-file: a conversation is shown, not kept",

@@ -112,7 +112,8 @@ int run_launch(const Words& words) {
       "status is 0, or that of the rank that failed first (128 + N after signal N).\n"
       "Standard input goes to rank 0 unless it is a terminal.\n\n"
       "Example:\n"
-      "  megalith launch --nproc-per-node 2 pretrain gpt --config configs/quickstart.toml");
+      "  megalith launch --nproc-per-node 2 pretrain gpt \\\n"
+      "    --config configs/quickstart.toml");
   const size_t split = find_subcommand(words);
   if (!line.parse({words.begin(), words.begin() + split})) return 0;
   if (!options.nproc_per_node) {

@@ -7,6 +7,7 @@
 #include "cli/commands.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/progress_line.hpp"
+#include "megalith/core/output_path.hpp"
 #include "megalith/data/preprocess.hpp"
 #include "megalith/tokenizer/tokenizer.hpp"
 
@@ -104,6 +105,12 @@ int run_preprocess(const Words& words) {
   if (!command.parse(words, problems)) return 0;
   config.check(problems);
   check_tokenizer_config(tokenizer_config, problems);
+  check_tokenizer_files(tokenizer_config, problems);
+  if (!config.output_prefix.empty()) {
+    if (const auto why = why_no_file(config.output_prefixes().front() + ".idx")) {
+      problems.add("--output-prefix {} cannot be written: {}", config.output_prefix, *why);
+    }
+  }
   problems.raise_if_any();
   const auto tokenizer = make_tokenizer(tokenizer_config);
   if (tokenizer->name().starts_with("Bert") && !config.split_sentences) {

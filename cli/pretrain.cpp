@@ -5,11 +5,13 @@
 #include "cli/interrupt.hpp"
 #include "cli/process_settings.hpp"
 #include "megalith/core/digest.hpp"
+#include "megalith/core/output_path.hpp"
 #include "megalith/planner/plan.hpp"
 #include "megalith/training/resume_settings.hpp"
 #include "megalith/training/trainer.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -51,6 +53,36 @@ void print_plan(RunConfig& config, const LaunchEnvironment& environment) {
   fmt::print("{}", plan_text(request));
 }
 
+/// Finds out now what would otherwise be found after hours: whether the outputs can be written.
+void check_outputs(const RunConfig& config, const LaunchEnvironment& environment,
+                   Problems& problems) {
+  const auto refuse = [&](const char* flag, const std::string& path,
+                          const std::optional<std::string>& why) {
+    if (why) problems.add("--{} {} cannot be written: {}", flag, path, *why);
+  };
+  const auto& save = config.checkpoint.save;
+  if (save) refuse("save", *save, why_no_folder(*save));
+  if (environment.rank != 0) return;  // the rest is written by rank 0 alone
+  if (config.data.data_cache_path) {
+    refuse("data-cache-path", *config.data.data_cache_path,
+           why_no_folder(*config.data.data_cache_path));
+  }
+  const auto& metrics = config.logging.metrics_file;
+  if (!metrics) return;
+  const std::string folder = std::filesystem::path(*metrics).parent_path().string();
+  refuse("metrics-file", *metrics,
+         save && folder == *save ? why_no_folder(folder) : why_no_file(*metrics));
+}
+
+/// A mistake that only showed once training had begun ends it as a failure.
+void train(Trainer& trainer) {
+  try {
+    trainer.run();
+  } catch (const UsageError& error) {
+    throw RunError(error.what());
+  }
+}
+
 }  // namespace
 
 int run_pretrain(const Words& words) {
@@ -71,8 +103,9 @@ int run_pretrain(const Words& words) {
   line.run_file();
   line.epilogue(
       "Example:\n"
-      "  megalith launch --nproc-per-node 2 pretrain gpt --config configs/quickstart.toml \\\n"
-      "    --tensor-model-parallel-size 2 --data-path my_text_document --save checkpoints");
+      "  megalith launch --nproc-per-node 2 pretrain gpt \\\n"
+      "    --config configs/quickstart.toml --tensor-model-parallel-size 2 \\\n"
+      "    --data-path my_text_document --save checkpoints");
   const LaunchEnvironment environment = read_launch_environment();
   Problems problems;
   if (!line.parse(words, problems, environment.rank == 0)) return 0;
@@ -81,6 +114,8 @@ int run_pretrain(const Words& words) {
   }
   take_checkpoint_args(config, given_flags(line), problems);
   config.resolve_and_check(environment, problems);
+  check_tokenizer_files(config.tokenizer, problems);
+  check_outputs(config, environment, problems);
   problems.raise_if_any();
   if (dry_run) {
     print_plan(config, environment);
@@ -94,7 +129,7 @@ int run_pretrain(const Words& words) {
   distributed.require_same("the configuration", comparable(config));
   distributed.run([&] {
     Trainer trainer(config, distributed, interrupt.raised());
-    trainer.run();
+    train(trainer);
   });
   return 0;
 }

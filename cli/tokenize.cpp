@@ -2,6 +2,7 @@
 // other tokenizers. Only flags here; the work is megalith/tokenizer/tokenize_file.hpp.
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
+#include "megalith/core/output_path.hpp"
 #include "megalith/tokenizer/tokenize_file.hpp"
 
 namespace megalith::cli {
@@ -25,7 +26,13 @@ int run_tokenize(const Words& words) {
       "  megalith tokenize --decode book.u16 ...");
   Problems problems;
   if (!command.parse(words, problems)) return 0;
-  if (problems.empty()) check_tokenizer_config(tokenizer_config, problems);
+  check_tokenizer_config(tokenizer_config, problems);
+  check_tokenizer_files(tokenizer_config, problems);
+  if (options.output) {
+    if (const auto why = why_no_file(*options.output)) {
+      problems.add("--output {} cannot be written: {}", *options.output, *why);
+    }
+  }
   if (files.size() > 1) problems.add("one FILE at a time, got {}", fmt::join(files, ", "));
   if (command.given("ids") && !options.decode) {
     problems.add("--ids says what --decode reads; add --decode, or leave it out");

@@ -305,7 +305,8 @@ Datasets build_datasets(const DataConfig& config, const DatasetRequest& request)
   if (config.needs_eod() && !request.eod) {
     throw UsageError(
         "--reset-position-ids, --reset-attention-mask and --eod-mask-loss need the id of the end "
-        "of a document; name the tokenizer with --tokenizer-type and its files");
+        "of a document; name a tokenizer that has one (--tokenizer-type and its files; GPT-2's "
+        "vocabulary has it as <|endoftext|>), or leave these flags out");
   }
   if (request.role == IndexRole::kLoadOrBuildPrivately && request.wait_for_builder) {
     request.wait_for_builder();

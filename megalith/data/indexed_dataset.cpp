@@ -37,6 +37,10 @@ MappedFile open_part(const std::string& prefix, const char* suffix) {
                        prefix.substr(0, prefix.size() - 4));
     }
   }
+  if (std::filesystem::is_directory(prefix, error)) {
+    throw UsageError("{}: is a folder; give a dataset in it by its path without .bin and .idx",
+                     prefix);
+  }
   for (const char* level : {"_text_document", "_text_sentence"}) {
     if (std::filesystem::exists(prefix + level + ".idx", error)) {
       throw UsageError("{}: not found; did you mean {}{}?", path, prefix, level);
@@ -141,8 +145,10 @@ void IndexedDataset::lay_out_arrays() {
   const auto bounds = load<uint64_t>(bytes, IndexLayout::kNumBoundsOffset);
   const auto size = static_cast<uint64_t>(index_.size());
   if (sequences > size / 12) {
-    throw UsageError("{}: {} sequences at offset {}, but the file has only {} bytes", index_.path(),
-                     sequences, IndexLayout::kNumSequencesOffset, size);
+    throw UsageError(
+        "{}: {} sequences at offset {}, but the file has only {} bytes; it was cut short or is "
+        "damaged",
+        index_.path(), sequences, IndexLayout::kNumSequencesOffset, size);
   }
   if (bounds < 1 || bounds > size / 8) {
     throw UsageError(
@@ -192,9 +198,11 @@ void IndexedDataset::check_ends() const {
     }
     const int64_t tail = lengths_.back() * token_size(type_);
     if (pointers_.back() < 0 || pointers_.back() > tokens_.size()) {
-      throw UsageError("{}: the last sequence starts at byte {} (offset {}), but {} has {} bytes",
-                       index_.path(), pointers_.back(), layout.documents_offset() - 8,
-                       tokens_.path(), tokens_.size());
+      throw UsageError(
+          "{}: the last sequence starts at byte {} (offset {}), but {} has {} bytes; the two files "
+          "do not belong together or one was cut short",
+          index_.path(), pointers_.back(), layout.documents_offset() - 8, tokens_.path(),
+          tokens_.size());
     }
     expected = pointers_.back() + tail;
   }

@@ -1,9 +1,11 @@
 #include "megalith/data/indexed_dataset_writer.hpp"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -28,6 +30,25 @@ std::string folder_of(const std::string& prefix) {
   }
   return place;
 }
+
+/// While it lives no other writer gives files their names in this folder. Where a file system knows
+/// no locks, nothing is held.
+class FolderLock {
+ public:
+  explicit FolderLock(const std::string& folder)
+      : fd_(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    while (fd_ >= 0 && ::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    }
+  }
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+  ~FolderLock() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+
+ private:
+  int fd_;
+};
 
 template <class T>
 std::span<const std::byte> bytes_of(const T& value) {
@@ -225,6 +246,9 @@ void IndexedDatasetWriter::prepare() {
 
 void IndexedDatasetWriter::commit() {
   prepare();
+  // Of two runs with one prefix the last wins as a whole: its ids never stand beside the other's
+  // index.
+  const FolderLock lock(folder_of(prefix_));
   // An older index must not stand beside newer ids, not even between two renames.
   std::error_code error;
   std::filesystem::remove(prefix_ + ".idx", error);

@@ -176,7 +176,7 @@ FieldList PreprocessConfig::fields() {
       {"output-prefix", &output_prefix,
        "Path of the output without its ending; PREFIX_<key>_document.bin and .idx are written (or "
        "_sentence)."},
-      {"workers", &workers, "Threads that tokenize; 0 means one for each core.", at_least(0),
+      {"workers", &workers, "Threads that tokenize; 0 means one for each core.", between(0, 1024),
        "cores"},
       {"log-interval", &log_interval, "Documents between two lines of progress in a log.",
        at_least(1)},
@@ -193,11 +193,13 @@ std::vector<std::string> PreprocessConfig::output_prefixes() const {
 }
 
 void PreprocessConfig::check(Problems& problems) const {
-  if (input.empty()) problems.add("--input is missing: name the files or folders to read");
+  if (input.empty()) problems.add_missing("input", "name the files or folders to read");
   if (output_prefix.empty()) {
-    problems.add("--output-prefix is missing: name the path of the output, such as data/corpus");
+    problems.add_missing("output-prefix", "name the path of the output, such as data/corpus");
   }
-  if (json_keys.empty()) problems.add("--json-keys is empty; expected at least one key");
+  if (json_keys.empty() && !problems.was_refused("json-keys")) {
+    problems.add("--json-keys is empty; expected at least one key");
+  }
   for (const auto& key : json_keys) {
     if (key.empty() || key.find('/') != std::string::npos) {
       problems.add(

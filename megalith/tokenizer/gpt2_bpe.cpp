@@ -5,10 +5,14 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "megalith/core/error.hpp"
 #include "megalith/tokenizer/unicode.hpp"
 
 namespace megalith {
 namespace {
+
+// Special tokens and the odd entry are not reached by merges; a twentieth of a vocabulary is.
+constexpr int64_t kFewEntries = 16;
 
 template <class Word>
 uint64_t load(const char* at) {
@@ -53,6 +57,7 @@ Gpt2BpeTokenizer::Gpt2BpeTokenizer(const std::string& vocab_file, const std::str
 void Gpt2BpeTokenizer::index_whole_pieces() {
   whole_.resize(std::bit_ceil(static_cast<size_t>(2 * vocab_size())));
   std::vector<int32_t> ids;
+  int64_t reached = 0;
   for (int32_t id = 0; id < vocab_size(); ++id) {
     const std::string& bytes = vocabulary_.bytes(id);
     ids.clear();
@@ -60,10 +65,18 @@ void Gpt2BpeTokenizer::index_whole_pieces() {
     if (std::find(ids.begin(), ids.end(), -1) != ids.end()) continue;
     merges_.apply(ids, 0);
     if (ids != std::vector{id}) continue;
+    ++reached;
     const uint64_t hash = hash_of(bytes);
     size_t slot = hash & (whole_.size() - 1);
     while (whole_[slot].id >= 0) slot = (slot + 1) & (whole_.size() - 1);
     whole_[slot] = {static_cast<uint32_t>(hash >> 32), id};
+  }
+  const int64_t unreached = vocab_size() - reached;
+  if (unreached > kFewEntries + vocab_size() / 20) {
+    throw UsageError(
+        "--merge-file {}: no merge leads to {} of the {} entries of {}; the file was cut short, or "
+        "belongs to another vocabulary",
+        merge_file_, unreached, vocab_size(), vocab_file_);
   }
 }
 

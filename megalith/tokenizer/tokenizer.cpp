@@ -1,6 +1,8 @@
 #include "megalith/tokenizer/tokenizer.hpp"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "megalith/tokenizer/gpt2_bpe.hpp"
@@ -15,6 +17,7 @@ constexpr const char* kGpt2 = "GPT2BPETokenizer";
 constexpr const char* kBertLower = "BertWordPieceLowerCase";
 constexpr const char* kBertCase = "BertWordPieceCase";
 constexpr const char* kNull = "NullTokenizer";
+constexpr double kLargestVocabulary = 2147483646;  // ids are int32
 
 std::vector<std::string> types() { return {kGpt2, kBertLower, kBertCase, kNull}; }
 
@@ -69,13 +72,14 @@ FieldList TokenizerConfig::fields() {
        "The vocabulary: GPT-2's vocab.json (encoder.json), or BERT's vocab.txt."},
       {"merge-file", &merge_file, "GPT-2's merges.txt (vocab.bpe)."},
       {"vocab-size", &vocab_size,
-       "NullTokenizer: ids below this are text, and this one ends a document.", at_least(1)},
+       "NullTokenizer: ids below this are text, and this one ends a document.",
+       between(1, kLargestVocabulary)},
   };
 }
 
 void check_tokenizer_config(const TokenizerConfig& config, Problems& problems) {
   if (!config.tokenizer_type) {
-    problems.add("--tokenizer-type is missing: give one of {}", fmt::join(types(), ", "));
+    problems.add_missing("tokenizer-type", fmt::format("give one of {}", fmt::join(types(), ", ")));
     return;
   }
   const std::string& type = *config.tokenizer_type;
@@ -88,14 +92,15 @@ void check_tokenizer_config(const TokenizerConfig& config, Problems& problems) {
   }
   const Needs needs = needs_of(type);
   if (needs.vocab_file && !config.vocab_file) {
-    problems.add("--vocab-file is missing: {} reads {}", type,
-                 type == kGpt2 ? "GPT-2's vocab.json" : "BERT's vocab.txt");
+    problems.add_missing("vocab-file",
+                         fmt::format("{} reads {}", type,
+                                     type == kGpt2 ? "GPT-2's vocab.json" : "BERT's vocab.txt"));
   }
   if (needs.merge_file && !config.merge_file) {
-    problems.add("--merge-file is missing: {} reads GPT-2's merges.txt", type);
+    problems.add_missing("merge-file", fmt::format("{} reads GPT-2's merges.txt", type));
   }
   if (needs.vocab_size && !config.vocab_size) {
-    problems.add("--vocab-size is missing: {} takes ids below it as text", type);
+    problems.add_missing("vocab-size", fmt::format("{} takes ids below it as text", type));
   }
   if (!needs.vocab_file && config.vocab_file) {
     problems.add("--vocab-file {}: {} has no vocabulary file; leave it out", *config.vocab_file,
@@ -106,9 +111,29 @@ void check_tokenizer_config(const TokenizerConfig& config, Problems& problems) {
   }
 }
 
+namespace {
+
+void check_file(const char* flag, const std::optional<std::string>& path, Problems& problems) {
+  if (!path) return;
+  std::error_code error;
+  if (std::filesystem::is_directory(*path, error)) {
+    problems.add("--{} {}: is a folder; give the file", flag, *path);
+  } else if (!std::ifstream(*path)) {
+    problems.add("--{} {}", flag, system_error_text(*path, "open"));
+  }
+}
+
+}  // namespace
+
+void check_tokenizer_files(const TokenizerConfig& config, Problems& problems) {
+  check_file("vocab-file", config.vocab_file, problems);
+  check_file("merge-file", config.merge_file, problems);
+}
+
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config) {
   Problems problems;
   check_tokenizer_config(config, problems);
+  check_tokenizer_files(config, problems);
   problems.raise_if_any();
   const std::string& type = *config.tokenizer_type;
   if (type == kNull) return std::make_unique<NullTokenizer>(*config.vocab_size);

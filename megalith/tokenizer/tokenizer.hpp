@@ -69,6 +69,9 @@ struct TokenizerConfig {
 /// Finds missing, unknown and superfluous flags without opening a file.
 void check_tokenizer_config(const TokenizerConfig& config, Problems& problems);
 
+/// Finds files that are missing or cannot be read, without reading them.
+void check_tokenizer_files(const TokenizerConfig& config, Problems& problems);
+
 /// Throws UsageError listing what is wrong with flags or files.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config);
 
