@@ -11,6 +11,7 @@
 #include "megalith/training/trainer.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
@@ -18,11 +19,28 @@
 namespace megalith::cli {
 namespace {
 
-/// What every rank must have been told alike; where files are written may differ.
-std::string comparable(RunConfig& config) {
-  nlohmann::json object = config.to_json();
-  object.at("Parallelism").erase("num-threads");
-  return sha256_hex(object.dump());
+/// Compares what every rank was told (its number of threads is its own), and names the first flag
+/// that differs. Communicates through the store: every rank must call.
+void require_same_configuration(Distributed& distributed, RunConfig& config) {
+  nlohmann::json sections = config.to_json();
+  sections.at("Parallelism").erase("num-threads");
+  try {
+    distributed.require_same("the configuration", sha256_hex(sections.dump()));
+    return;
+  } catch (const UsageError&) {
+    // Every rank comes here, and all go through the flags in the same order.
+  }
+  try {
+    for (const auto& [title, settings] : sections.items()) {
+      for (const auto& [flag, value] : settings.items()) {
+        distributed.require_same("--" + flag, value.dump());
+      }
+    }
+  } catch (const UsageError&) {
+    // Rank 0 serves the store that the others still read.
+    if (distributed.environment().rank == 0) std::this_thread::sleep_for(std::chrono::seconds(1));
+    throw;
+  }
 }
 
 /// Whether a flag stood on the command line or in the run file, under any of its names.
@@ -63,15 +81,19 @@ void check_outputs(const RunConfig& config, const LaunchEnvironment& environment
   const auto& save = config.checkpoint.save;
   if (save) refuse("save", *save, why_no_folder(*save));
   if (environment.rank != 0) return;  // the rest is written by rank 0 alone
-  if (config.data.data_cache_path) {
-    refuse("data-cache-path", *config.data.data_cache_path,
-           why_no_folder(*config.data.data_cache_path));
+  // A cache that is there may be complete, and need not be written.
+  const auto& cache = config.data.data_cache_path;
+  std::error_code error;
+  if (cache && !std::filesystem::is_directory(*cache, error)) {
+    refuse("data-cache-path", *cache, why_no_folder(*cache));
   }
   const auto& metrics = config.logging.metrics_file;
   if (!metrics) return;
-  const std::string folder = std::filesystem::path(*metrics).parent_path().string();
-  refuse("metrics-file", *metrics,
-         save && folder == *save ? why_no_folder(folder) : why_no_file(*metrics));
+  // The run makes --save before it opens the metrics.
+  const bool inside_save =
+      save && std::filesystem::path(*metrics).parent_path().lexically_normal() ==
+                  (std::filesystem::path(*save) / "").lexically_normal().parent_path();
+  if (!inside_save) refuse("metrics-file", *metrics, why_no_file(*metrics));
 }
 
 /// A mistake that only showed once training had begun ends it as a failure.
@@ -126,7 +148,7 @@ int run_pretrain(const Words& words) {
   use_batch_scheduling();
   keep_freed_memory();
   Distributed distributed(config.distributed, environment);
-  distributed.require_same("the configuration", comparable(config));
+  require_same_configuration(distributed, config);
   distributed.run([&] {
     Trainer trainer(config, distributed, interrupt.raised());
     train(trainer);

@@ -5,6 +5,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "megalith/core/output_path.hpp"
+#include "support/temporary_folder.hpp"
+
 namespace megalith {
 namespace {
 
@@ -57,6 +60,12 @@ TEST(Fields, TakeWordsAndRefuseWhatIsNoValue) {
   EXPECT_EQ(set_field(field(fields, "colour"), {"green"}),
             "--colour must be one of red, blue, got 'green'");
   EXPECT_EQ(set_field(field(fields, "steps"), {"1"}), "--steps needs 3 values, got 1");
+  EXPECT_EQ(set_field(field(fields, "rate"), {"inf"}),
+            "--rate must be a finite number, at least 0 and below 1, got inf");
+  EXPECT_EQ(set_field(field(fields, "count"), {"1_000"}), std::nullopt);
+  EXPECT_EQ(set_field(field(fields, "count"), {"12"}), std::nullopt);
+  EXPECT_EQ(set_field(field(fields, "count"), {"99999999999999999999"}),
+            "--count needs a whole number of at most 18 digits, got '99999999999999999999'");
   EXPECT_EQ(config.count, 12) << "a refused value must not change the field";
 }
 
@@ -80,6 +89,28 @@ TEST(NearestName, FindsSlipsOfTheFinger) {
   EXPECT_EQ(nearest_name("num-layer", known), "num-layers");
   EXPECT_EQ(nearest_name("hiden-sise", known), "hidden-size");
   EXPECT_EQ(nearest_name("completely-else", known), "");
+}
+
+TEST(Problems, DoNotCallARefusedFlagMissing) {
+  Problems problems;
+  problems.add_refused_value("lr", "--lr needs a number, got 'x'");
+  problems.add_missing("lr", "give one");
+  problems.add_missing("seq-length", "give one");
+  EXPECT_EQ(problems.texts(), (std::vector<std::string>{"--lr needs a number, got 'x'",
+                                                        "--seq-length is missing: give one"}));
+}
+
+TEST(OutputPath, SaysWhatStandsInTheWayAndLeavesNothing) {
+  const testing::TemporaryFolder folder;
+  const std::string file = folder.write("file", "");
+  EXPECT_EQ(why_no_folder(folder.path("new/and/deep")), std::nullopt);
+  EXPECT_EQ(why_no_folder(file + "/below"), file + " is not a folder");
+  EXPECT_EQ(why_no_file(folder.path("new")), std::nullopt);
+  EXPECT_EQ(why_no_file(file), std::nullopt);
+  EXPECT_EQ(why_no_file(folder.path()), "it is a folder");
+  EXPECT_EQ(why_no_file(folder.path("no/file")), "there is no folder " + folder.path("no"));
+  EXPECT_TRUE(why_no_folder("/proc/megalith").has_value());
+  EXPECT_EQ(testing::names_in(folder.path()), std::vector<std::string>{"file"});
 }
 
 TEST(Problems, AreAllInOneMessage) {

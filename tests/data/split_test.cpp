@@ -37,7 +37,8 @@ TEST(Split, FractionsBoundsAndRangesAreUpstreams) {
 }
 
 TEST(Split, RefusesWhatUpstreamTurnsIntoNanOrAnException) {
-  for (const char* text : {"1,2,3,4", "0,0,0", "", "nan", "1..2,3", ".", "a,b,c"}) {
+  for (const char* text :
+       {"1,2,3,4", "0,0,0", "", "nan", "1..2,3", ".", "a,b,c", "-1", "8,-1,1", "8, -1"}) {
     EXPECT_THROW(parse_split(text), UsageError) << text;
   }
   EXPECT_THROW(parse_split(std::string(400, '9')), UsageError);

@@ -289,6 +289,10 @@ TEST_F(BadInput, Datasets) {
        "--split 1,0,0 --data-cache-path {O} --first 999",
        2,
        {"the train dataset holds 153 samples, counted from 0"}},
+      {"data index --data-path {D}/ids_text_document --seq-length 16 --num-samples 9,0,0 "
+       "--data-cache-path {D}/text.jsonl/cache",
+       2,
+       {"{D}/text.jsonl/cache"}},
       {"data inde", 2, {"did you mean index?"}},
       {"data", 2, {}},
   });
@@ -477,6 +481,21 @@ TEST_F(BadInput, ALossThatIsNoNumberEndsTheRun) {
   const auto regardless = run_process(pretrain("--lr 1e30 --no-check-for-nan-in-loss-and-grad"));
   EXPECT_EQ(regardless.status, 0) << regardless.err;
   EXPECT_THAT(regardless.out, HasSubstr("iteration        3/"));
+}
+
+TEST_F(BadInput, AShareOfNothingSwitchesItsEvaluationOff) {
+  const auto result = run_process(pretrain("--split 1,0,0 --eval-iters 2 --eval-interval 1"));
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("no valid data: --split '1,0,0' gives it no share\n"));
+  EXPECT_THAT(result.out, HasSubstr("no test data: --split '1,0,0' gives it no share\n"));
+  EXPECT_THAT(result.out, Not(HasSubstr("loss at")));
+}
+
+TEST_F(BadInput, MetricsMayLieInAFolderThatTheRunMakes) {
+  const auto result =
+      run_process(pretrain("--save {O}/new/ --metrics-file {O}/new/m.jsonl --train-iters 1"));
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_TRUE(std::filesystem::exists(output_->path("new/m.jsonl")));
 }
 
 TEST_F(BadInput, CudaWhereThereIsNone) {

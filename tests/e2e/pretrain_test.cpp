@@ -187,7 +187,7 @@ TEST_F(Pretrain, NoticesARankWithOtherFlags) {
   for (auto& rank : ranks) {
     const auto result = rank->wait(60);
     EXPECT_EQ(result.status, 2) << result.err;
-    EXPECT_THAT(result.err, HasSubstr("rank(s) 1 were started with other settings"));
+    EXPECT_THAT(result.err, HasSubstr("--adam-eps differs between ranks: rank(s) 1 were"));
   }
 }
 
