@@ -56,8 +56,11 @@ int run(const Words& words) {
   if (words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
     if (words.size() > 1) {
       Words asked(words.begin() + 1, words.end());
-      asked.push_back("--help");
-      return run(asked);
+      const bool about_itself = asked[0] == "help" || asked[0].starts_with("-");
+      if (!about_itself) {
+        asked.push_back("--help");
+        return run(asked);
+      }
     }
     print_help(stdout);
     return 0;

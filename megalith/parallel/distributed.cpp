@@ -85,10 +85,11 @@ FieldList DistributedConfig::fields() {
       {"device", choice(device, {"auto", "cpu", "cuda"}), "Where tensors live."},
       {"distributed-backend", choice(backend, {"auto", "gloo", "nccl"}),
        "Collectives: gloo on CPUs, nccl on GPUs; auto goes by the device."},
-      {"num-threads", &num_threads, "CPU threads of each rank.", at_least(1),
+      {"num-threads", &num_threads, "CPU threads of each rank.", between(1, 4096),
        "cores / ranks on this host"},
       {"distributed-timeout-minutes", &timeout_minutes,
-       "A collective that waits longer ends the run; fractions are allowed.", above(0)},
+       "A collective that waits longer ends the run; fractions are allowed.",
+       Range{"greater than 0 and at most 100000", [](double x) { return x > 0 && x <= 1e5; }}},
   };
 }
 

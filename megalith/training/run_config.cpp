@@ -32,9 +32,9 @@ void check_total_tokens(const TrainingConfig& training, const LoggingConfig& log
 FieldList TrainingConfig::fields() {
   return {
       {"seq-length", &seq_length, "Tokens of one sample.", between(1, kLongestSequence)},
-      {"train-iters", &train_iters, "Iterations of the whole run.", at_least(0)},
+      {"train-iters", &train_iters, "Iterations of the whole run.", at_least(1)},
       {"train-samples", &train_samples, "Samples of the whole run, instead of iterations.",
-       at_least(0)},
+       at_least(1)},
       {"seed", &seed, "Seed of the initial weights, dropout and sample order.",
        between(0, kLargestSeed)},
       {"exit-interval", &exit_interval, "Stop after an iteration that this divides.", at_least(1)},

@@ -67,6 +67,8 @@ TEST(Help, ComesByHelpToo) {
     EXPECT_EQ(megalith(command + std::string(" -h")).out,
               megalith(command + std::string(" --help")).out);
   }
+  EXPECT_EQ(megalith("help help").out, megalith("help").out);
+  EXPECT_EQ(megalith("--help --help").out, megalith("help").out);
   EXPECT_EQ(megalith("help data index").out, megalith("data index --help").out);
   for (const char* command : kCommands) {
     const std::string first = cut(command).front();

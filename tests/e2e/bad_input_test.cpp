@@ -178,6 +178,10 @@ TEST_F(BadInput, NumbersThatAreNone) {
       {"... --split 0,0,0", 2, {"--split '0,0,0'", "add up to 0"}},
       {"... --split 8,-1,1", 2, {"--split '8,-1,1': a share cannot be negative"}},
       {"... --split one", 2, {"--split 'one' holds no number"}},
+      {"... --train-iters 0", 2, {"--train-iters must be at least 1, got 0"}},
+      {"... --num-threads 99999999", 2, {"--num-threads must be between 1 and 4096"}},
+      {"... --distributed-timeout-minutes 0", 2, {"greater than 0 and at most 100000, got 0"}},
+      {"... --distributed-timeout-minutes 1e300", 2, {"at most 100000, got 1e300"}},
       {"... --vocab-size 0", 2, {"--vocab-size must be between 1 and", "got 0"}},
   });
 }
