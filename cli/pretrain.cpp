@@ -80,7 +80,8 @@ void check_outputs(const RunConfig& config, const LaunchEnvironment& environment
   };
   const auto& save = config.checkpoint.save;
   if (save) refuse("save", *save, why_no_folder(*save));
-  if (environment.rank != 0) return;  // the rest is written by rank 0 alone
+  // The rest is written by rank 0 alone, whose host may see other folders.
+  if (environment.rank != 0 && environment.local_world_size != environment.world_size) return;
   // A cache that is there may be complete, and need not be written.
   const auto& cache = config.data.data_cache_path;
   std::error_code error;
