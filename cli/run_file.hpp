@@ -1,9 +1,8 @@
-// Run files: the flat part of TOML, one `flag = value` a line, read with line numbers.
+// Run files: a TOML document of settings under the flags' names, with the line of each.
 //
-// Knows no flag: command_line.cpp gives the settings their meaning. Read here are comments, bare
-// and quoted keys, strings on one line, numbers, true and false, and lists of these, which may go
-// over several lines; tables, dates and strings over several lines are refused, since no setting
-// needs them. Every mistake is reported as FILE:LINE with the reason.
+// Knows no flag: command_line.cpp gives the settings their meaning. A value is text, a number, true
+// or false, or a list of these; tables and dates are refused, since no setting takes them. Mistakes
+// are reported as FILE:LINE with the reason; what is no TOML ends the reading at its first mistake.
 #pragma once
 
 #include <string>
@@ -20,7 +19,8 @@ struct RunFileSetting {
   std::string place;  // "configs/quickstart.toml:3"
 };
 
-/// Throws UsageError when the file cannot be read; mistakes in its text are added to `problems`.
+/// In the order of the file. Throws UsageError when the file cannot be read; mistakes in its text
+/// are added to `problems`.
 std::vector<RunFileSetting> read_run_file(const std::string& path, Problems& problems);
 
 }  // namespace megalith::cli
