@@ -1,6 +1,10 @@
 #include "megalith/parallel/tcp_store.hpp"
 
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
+#include <unistd.h>
 
 #include <chrono>
 #include <future>
@@ -37,6 +41,24 @@ StorePointer open_or_explain(const std::string& host, const c10d::TCPStoreOption
   }
 }
 
+/// Whether anybody listens there, found out within seconds.
+bool takes_connections(const std::string& host, uint16_t port) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) return false;
+  bool taken = false;
+  for (const addrinfo* one = found; one != nullptr && !taken; one = one->ai_next) {
+    const int socket = ::socket(one->ai_family, one->ai_socktype, one->ai_protocol);
+    if (socket < 0) continue;
+    const timeval limit{.tv_sec = 1, .tv_usec = 0};
+    ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    taken = ::connect(socket, one->ai_addr, one->ai_addrlen) == 0;
+    ::close(socket);
+  }
+  ::freeaddrinfo(found);
+  return taken;
+}
+
 }  // namespace
 
 StorePointer open_tcp_store(const std::string& host, const c10d::TCPStoreOptions& options) {
@@ -49,6 +71,8 @@ StorePointer open_tcp_store(const std::string& host, const c10d::TCPStoreOptions
   std::thread([opening] { (*opening)(); }).detach();
   constexpr auto kSlack = std::chrono::seconds(1);  // c10d's own message comes first
   if (opened.wait_for(options.timeout + kSlack) == std::future_status::timeout) {
+    TORCH_CHECK(takes_connections(host, options.port), "nobody listens at ", host, ":",
+                options.port);
     throw RunError("{}:{} takes the connection and has not answered for {:.3g} minutes: {}", host,
                    options.port, static_cast<double>(options.timeout.count()) / 60e3, kCure);
   }

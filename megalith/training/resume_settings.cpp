@@ -169,7 +169,12 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
     problems.add("--use-checkpoint-args without --load; say where to load from");
     return;
   }
-  const auto checkpoint = find_training_checkpoint(config.checkpoint);
+  std::optional<Checkpoint> checkpoint;
+  try {
+    checkpoint = find_training_checkpoint(config.checkpoint);
+  } catch (const UsageError& error) {
+    problems.add("--load {}", error.what());
+  }
   if (!checkpoint) return;  // a run that starts anew goes by its flags
   const auto& meta = checkpoint->meta();
   const ModelConfig stored = model_config_from(*checkpoint);
