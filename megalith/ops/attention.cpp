@@ -22,6 +22,11 @@ at::Tensor repeat_heads(const at::Tensor& x, int64_t heads) {
       .reshape({x.size(0), heads, x.size(2), x.size(3)});
 }
 
+const at::Generator& generator_of(const AttentionOptions& options) {
+  TORCH_CHECK(options.generator.has_value(), "attention dropout needs a generator");
+  return *options.generator;
+}
+
 at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const AttentionOptions& options) {
   const double scale = 1.0 / std::sqrt(static_cast<double>(q.size(-1)));
@@ -35,8 +40,7 @@ at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::T
   const auto exact = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   at::Tensor probabilities = at::softmax(scores, -1, exact).to(q.scalar_type());
   if (options.dropout > 0) {
-    TORCH_CHECK(options.generator.has_value(), "attention dropout needs a generator");
-    probabilities = dropout(probabilities, options.dropout, *options.generator);
+    probabilities = dropout(probabilities, options.dropout, generator_of(options));
   }
   return at::matmul(probabilities, v);
 }
@@ -45,8 +49,9 @@ at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::T
 
 at::Tensor attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
                      const AttentionOptions& options) {
-  if (options.dropout == 0 && !options.visible && takes_blocks(queries, keys, options.causal)) {
-    return blocked_attention(queries, keys, values, options.causal);
+  if (!options.visible && takes_blocks(queries, keys, options.causal)) {
+    const uint64_t key = options.dropout > 0 ? draw_key(generator_of(options)) : 0;
+    return blocked_attention(queries, keys, values, options.causal, options.dropout, key);
   }
   const at::Tensor q = heads_first(queries);
   const at::Tensor k = repeat_heads(heads_first(keys), q.size(1));

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
+#include "megalith/ops/dropout_mask.hpp"
 #include "megalith/ops/simd.hpp"
 
 namespace megalith::ops {
@@ -20,6 +22,7 @@ using torch::autograd::Function;
 using torch::autograd::variable_list;
 
 constexpr int64_t kBlock = 64;
+static_assert(kBlock == kMaskBlock);
 
 int64_t round_up(int64_t n) { return (n + kBlock - 1) / kBlock * kBlock; }
 
@@ -129,6 +132,15 @@ MEGALITH_SIMD void score_slopes(float* scores, float* slopes, int64_t n, float l
   }
 }
 
+/// Multiplies a row of `size` (whole blocks) by its part of the mask, which starts at `block`.
+MEGALITH_SIMD void mask_row(float* x, int64_t size, const DropoutMask& mask, uint64_t block) {
+  float factors[kMaskBlock];
+  for (int64_t start = 0; start < size; start += kMaskBlock, ++block) {
+    mask_factors(mask, block, factors);
+    for (int64_t i = 0; i < kMaskBlock; ++i) x[start + i] *= factors[i];
+  }
+}
+
 /// One head of one sequence of a [S, B, A, D] tensor.
 template <class T>
 struct HeadView {
@@ -146,8 +158,9 @@ struct Shape {
   int64_t padded_queries, padded_keys;
   bool causal;
   float scale;
+  std::optional<DropoutMask> mask;
 
-  Shape(const at::Tensor& q, const at::Tensor& k, bool is_causal)
+  Shape(const at::Tensor& q, const at::Tensor& k, bool is_causal, double dropout, uint64_t key)
       : queries(q.size(0)),
         keys(k.size(0)),
         batch(q.size(1)),
@@ -157,12 +170,20 @@ struct Shape {
         padded_queries(round_up(queries)),
         padded_keys(round_up(keys)),
         causal(is_causal),
-        scale(1.0f / std::sqrt(static_cast<float>(size))) {}
+        scale(1.0f / std::sqrt(static_cast<float>(size))) {
+    if (dropout > 0) mask = DropoutMask::of(dropout, key);
+  }
 
   int64_t group() const { return heads / kv_heads; }
   /// How many keys, in whole blocks, the queries of a block see, and how many one of them does.
   int64_t block_keys(int64_t first) const { return causal ? first + kBlock : padded_keys; }
   int64_t row_keys(int64_t query) const { return causal ? query + 1 : keys; }
+  /// Drops from a row of `seen` probabilities, or of their gradients.
+  void drop(float* row, int64_t seen, int64_t at_batch, int64_t head, int64_t query) const {
+    if (!mask) return;
+    const int64_t index = (at_batch * heads + head) * queries + query;
+    mask_row(row, seen, *mask, static_cast<uint64_t>(index * (padded_keys / kMaskBlock)));
+  }
 };
 
 /// Calls body(batch, key/value head) for all, shared out among the threads.
@@ -212,6 +233,7 @@ void forward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, con
           const float sum = exponentiate(row, n, top);
           scale_row(row, n, 1.0f / sum);
           std::fill(row + n, row + seen, 0.0f);
+          s.drop(row, seen, batch, head, first + i);
           log_sum[first + i] = top + std::log(sum);
         }
         for (int64_t j = 0; j < seen; j += kBlock) {
@@ -248,10 +270,10 @@ struct BackwardBuffers {
         score_slopes(scores.size()) {}
 };
 
-/// One block of queries of one head: their gradient into b.query_slopes, their share of the keys'
-/// and values' added to b.key_slopes and b.value_slopes (both turned).
-void backward_block(const Shape& s, int64_t first, int64_t rows, const float* log_sum,
-                    BackwardBuffers& b) {
+/// One block of queries of one head (batch, head): their gradient into b.query_slopes, their share
+/// of the keys' and values' added to b.key_slopes and b.value_slopes (both turned).
+void backward_block(const Shape& s, int64_t batch, int64_t head, int64_t first, int64_t rows,
+                    const float* log_sum, BackwardBuffers& b) {
   const int64_t seen = s.block_keys(first), width = s.padded_keys;
   transpose(b.queries.data(), kBlock, s.size, b.queries_turned.data());
   transpose(b.slopes.data(), kBlock, s.size, b.slopes_turned.data());
@@ -263,10 +285,12 @@ void backward_block(const Shape& s, int64_t first, int64_t rows, const float* lo
     const int64_t n = i < rows ? s.row_keys(first + i) : 0;
     if (n > 0) {
       const float mean = dot(b.slopes.data() + i * s.size, b.outputs.data() + i * s.size, s.size);
+      s.drop(slope, seen, batch, head, first + i);
       score_slopes(row, slope, n, log_sum[first + i], mean);
     }
     std::fill(row + n, row + seen, 0.0f);
     std::fill(slope + n, slope + seen, 0.0f);
+    if (n > 0) s.drop(row, seen, batch, head, first + i);
   }
   for (int64_t j = 0; j < seen; j += kBlock) {
     multiply(kBlock, s.size, kBlock, b.score_slopes.data() + j, width, b.keys.data() + j * s.size,
@@ -304,7 +328,7 @@ void backward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, co
         take(q_view, s.scale, b.queries);
         take(d_out_view, 1, b.slopes);
         take(out_view, 1, b.outputs);
-        backward_block(s, first, rows, log_sum, b);
+        backward_block(s, batch, head, first, rows, log_sum, b);
         scatter_rows(b.query_slopes.data(), rows, s.size, d_q_view.data + first * d_q_view.row,
                      d_q_view.row);
       }
@@ -318,8 +342,8 @@ void backward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, co
 
 struct BlockedAttention : Function<BlockedAttention> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, bool causal) {
-    const Shape shape(q, k, causal);
+                            const at::Tensor& v, bool causal, double dropout, int64_t key) {
+    const Shape shape(q, k, causal, dropout, static_cast<uint64_t>(key));
     at::Tensor out = at::empty(q.sizes(), q.options());
     at::Tensor log_sums =
         at::empty({shape.batch, shape.heads, shape.queries}, q.options().dtype(at::kFloat));
@@ -330,20 +354,23 @@ struct BlockedAttention : Function<BlockedAttention> {
     }
     context->save_for_backward({q, k, v, out, log_sums});
     context->saved_data["causal"] = causal;
+    context->saved_data["dropout"] = dropout;
+    context->saved_data["key"] = key;
     return out;
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto saved = context->get_saved_variables();
     const at::Tensor &q = saved[0], &k = saved[1], &v = saved[2];
-    const bool causal = context->saved_data["causal"].toBool();
-    const Shape shape(q, k, causal);
+    const Shape shape(q, k, context->saved_data["causal"].toBool(),
+                      context->saved_data["dropout"].toDouble(),
+                      static_cast<uint64_t>(context->saved_data["key"].toInt()));
     const at::Tensor d_out = gradients[0].contiguous();
     at::Tensor d_q = at::empty(q.sizes(), q.options()), d_k = at::empty(k.sizes(), k.options()),
                d_v = at::empty(v.sizes(), v.options());
     const auto run =
         q.scalar_type() == at::kFloat ? backward_heads<float> : backward_heads<at::BFloat16>;
     run(shape, q, k, v, saved[3], saved[4], d_out, d_q, d_k, d_v);
-    return {d_q, d_k, d_v, at::Tensor()};
+    return {d_q, d_k, d_v, at::Tensor(), at::Tensor(), at::Tensor()};
   }
 };
 
@@ -369,9 +396,10 @@ bool takes_blocks(const at::Tensor& queries, const at::Tensor& keys, bool causal
 }
 
 at::Tensor blocked_attention(const at::Tensor& queries, const at::Tensor& keys,
-                             const at::Tensor& values, bool causal) {
+                             const at::Tensor& values, bool causal, double dropout, uint64_t key) {
   return BlockedAttention::apply(with_dense_rows(queries), with_dense_rows(keys),
-                                 with_dense_rows(values), causal);
+                                 with_dense_rows(values), causal, dropout,
+                                 static_cast<int64_t>(key));
 }
 
 }  // namespace megalith::ops

@@ -1,8 +1,84 @@
 #include "megalith/ops/elementwise.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Parallel.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+
+#include "megalith/ops/dropout_mask.hpp"
 
 namespace megalith::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+template <class T>
+MEGALITH_INLINE void mask_loop(const T* x, T* out, int64_t size, int64_t first_block,
+                               int64_t last_block, const DropoutMask& mask) {
+  float factors[kMaskBlock];
+  for (int64_t block = first_block; block < last_block; ++block) {
+    mask_factors(mask, static_cast<uint64_t>(block), factors);
+    const int64_t start = block * kMaskBlock;
+    if (start + kMaskBlock <= size) {
+      for (int64_t i = 0; i < kMaskBlock; ++i) {
+        store(out + start + i, load(x + start + i) * factors[i]);
+      }
+    } else {
+      for (int64_t i = start; i < size; ++i) store(out + i, load(x + i) * factors[i - start]);
+    }
+  }
+}
+MEGALITH_SIMD void apply_mask(const float* x, float* out, int64_t size, int64_t first_block,
+                              int64_t last_block, const DropoutMask& mask) {
+  mask_loop(x, out, size, first_block, last_block, mask);
+}
+MEGALITH_SIMD void apply_mask(const at::BFloat16* x, at::BFloat16* out, int64_t size,
+                              int64_t first_block, int64_t last_block, const DropoutMask& mask) {
+  mask_loop(x, out, size, first_block, last_block, mask);
+}
+
+template <class T>
+at::Tensor masked_as(const at::Tensor& input, const DropoutMask& mask) {
+  const at::Tensor x = input.contiguous(), out = at::empty_like(x);
+  const T* const from = x.const_data_ptr<T>();
+  T* const to = out.mutable_data_ptr<T>();
+  const int64_t size = x.numel(), blocks = (size + kMaskBlock - 1) / kMaskBlock;
+  at::parallel_for(0, blocks, 64, [&](int64_t first, int64_t last) {
+    apply_mask(from, to, size, first, last, mask);
+  });
+  return out;
+}
+
+at::Tensor masked(const at::Tensor& input, const DropoutMask& mask) {
+  return input.scalar_type() == at::kFloat ? masked_as<float>(input, mask)
+                                           : masked_as<at::BFloat16>(input, mask);
+}
+
+struct MaskedDropout : Function<MaskedDropout> {
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, double probability,
+                            int64_t key) {
+    context->saved_data["probability"] = probability;
+    context->saved_data["key"] = key;
+    return masked(input, DropoutMask::of(probability, static_cast<uint64_t>(key)));
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& gradients) {
+    const auto key = static_cast<uint64_t>(context->saved_data["key"].toInt());
+    const auto mask = DropoutMask::of(context->saved_data["probability"].toDouble(), key);
+    return {masked(gradients[0], mask), at::Tensor(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+uint64_t draw_key(const at::Generator& generator) {
+  auto* const engine = at::check_generator<at::CPUGeneratorImpl>(generator);
+  const std::lock_guard lock(engine->mutex_);
+  return engine->random64();
+}
 
 at::Tensor layer_norm(const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias,
                       double epsilon) {
@@ -25,6 +101,10 @@ at::Tensor swiglu(const at::Tensor& input) {
 at::Tensor squared_relu(const at::Tensor& input) { return at::relu(input).square(); }
 
 at::Tensor dropout(const at::Tensor& input, double probability, at::Generator generator) {
+  const auto type = input.scalar_type();
+  if (input.device().is_cpu() && (type == at::kFloat || type == at::kBFloat16)) {
+    return MaskedDropout::apply(input, probability, static_cast<int64_t>(draw_key(generator)));
+  }
   const double keep = 1.0 - probability;
   at::Tensor mask =
       at::empty(input.sizes(), input.options()).bernoulli_(keep, std::move(generator));

@@ -8,6 +8,8 @@
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+
 namespace megalith::ops {
 
 /// Over the last dim: input [..., H], weight [H], bias [H].
@@ -23,8 +25,12 @@ at::Tensor swiglu(const at::Tensor& input);
 /// relu(x)².
 at::Tensor squared_relu(const at::Tensor& input);
 
-/// Zeroes elements with `probability` and scales the rest by 1/(1 - probability).
+/// Zeroes elements with `probability` and scales the rest by 1/(1 - probability). In fp32 and bf16
+/// on CPUs the mask is computed again in backward (dropout_mask.hpp), else it is kept.
 at::Tensor dropout(const at::Tensor& input, double probability, at::Generator generator);
+
+/// The next 64 bits of a CPU generator: the key of a mask.
+uint64_t draw_key(const at::Generator& generator);
 
 /// Angles of rotary positions: position_ids [B, S] -> [S, B, 1, rotary_size / 2] in fp32 (double
 /// kept by the caller's cast); frequencies base^(-2i/rotary_size).

@@ -9,6 +9,8 @@
 #include <limits>
 
 #include "megalith/core/error.hpp"
+#include "megalith/ops/blocked_attention.hpp"
+#include "megalith/ops/dropout_mask.hpp"
 #include "support/numeric.hpp"
 
 namespace megalith::testing {
@@ -171,6 +173,45 @@ TEST(Attention, BlocksKeepLargeScoresAndNotANumber) {
   EXPECT_TRUE(at::isnan(out[5]).all().item<bool>());
   EXPECT_FALSE(at::isnan(out[4]).any().item<bool>());
   EXPECT_FALSE(at::isnan(out[69]).any().item<bool>());
+}
+
+/// Dropout in blocks: the mask, put together from its definition, in plain double attention.
+TEST(Attention, BlocksDropByTheMaskOfTheirKey) {
+  const int64_t sequence = 100, batch = 2, heads = 3, size = 16;
+  const double probability = 0.3;
+  const uint64_t key = 0x123456789abcdefULL;
+  const auto mask = ops::DropoutMask::of(probability, key);
+  const int64_t padded = 128;
+  at::Tensor factors = at::empty({batch * heads * sequence, padded}, at::kFloat);
+  for (int64_t block = 0; block < factors.numel() / 64; ++block) {
+    ops::mask_factors(mask, block, factors.mutable_data_ptr<float>() + 64 * block);
+  }
+  factors = factors.view({batch, heads, sequence, padded}).narrow(-1, 0, sequence);
+  const at::Tensor q = normal({sequence, batch, heads, size}, 1),
+                   k = normal({sequence, batch, heads, size}, 2),
+                   v = normal({sequence, batch, heads, size}, 3),
+                   slope = normal({sequence, batch, heads, size}, 4);
+  const auto exact_attention = [&](const std::vector<at::Tensor>& in) {
+    const auto first = [](const at::Tensor& x) { return x.permute({1, 2, 0, 3}); };
+    const at::Tensor scores =
+        at::matmul(first(in[0]), first(in[1]).transpose(-1, -2)) / std::sqrt(double(size));
+    const at::Tensor future = at::ones({sequence, sequence}, at::kBool).triu(1);
+    const double hidden = -std::numeric_limits<double>::infinity();
+    const at::Tensor kept = scores.masked_fill(future, hidden).softmax(-1) * factors;
+    return at::matmul(kept, first(in[2])).permute({2, 0, 1, 3});
+  };
+  const auto run = [&](at::ScalarType dtype) {
+    std::vector<at::Tensor> in{q.to(dtype, false, true), k.to(dtype, false, true),
+                               v.to(dtype, false, true)};
+    for (auto& x : in) x.set_requires_grad(true);
+    const at::Tensor out =
+        dtype == at::kDouble ? exact_attention(in)
+                             : ops::blocked_attention(in[0], in[1], in[2], true, probability, key);
+    (out * slope.to(dtype)).sum().backward();
+    return std::vector<at::Tensor>{out, in[0].grad(), in[1].grad(), in[2].grad()};
+  };
+  const auto exact = run(at::kDouble), narrow = run(at::kFloat);
+  for (size_t i = 0; i < narrow.size(); ++i) expect_close(narrow[i], exact[i], 3e-6);
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 // The scalar functions of the vector loops, over the whole range of floats.
 #include "megalith/ops/simd.hpp"
 
+#include <ATen/core/PhiloxRNGEngine.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
+
+#include "megalith/ops/dropout_mask.hpp"
 
 namespace megalith::testing {
 namespace {
@@ -41,6 +44,25 @@ TEST(Simd, Bfloat16RoundsToNearestEven) {
   c10::BFloat16 stored;
   ops::store(&stored, std::numeric_limits<float>::quiet_NaN());
   EXPECT_TRUE(std::isnan(static_cast<float>(stored)));
+}
+
+/// Against PyTorch's own engine.
+TEST(Simd, MaskIsDrawnByPhilox) {
+  for (const uint64_t block : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 40}) {
+    for (const double probability : {0.0, 0.1, 0.5, 0.9}) {
+      const auto mask = ops::DropoutMask::of(probability, 0x0123456789abcdefULL);
+      float factors[64];
+      ops::mask_factors(mask, block, factors);
+      for (int64_t lane = 0; lane < 16; ++lane) {
+        at::Philox4_32 reference(0x0123456789abcdefULL, 0, block * 16 + lane);
+        for (int64_t word = 0; word < 4; ++word) {
+          const bool stays = reference() < mask.threshold;
+          EXPECT_EQ(factors[16 * word + lane], stays ? mask.scale : 0.0f)
+              << "block " << block << " lane " << lane << " word " << word;
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
