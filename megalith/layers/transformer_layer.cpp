@@ -30,11 +30,12 @@ std::vector<ParameterBuilder::Part> first_parts(const ModelConfig& config) {
   return {{"mlp.linear_fc1", width}};
 }
 
-at::Tensor residual_dropout(const at::Tensor& output, double probability,
-                            const LayerContext& context, int64_t layer, RandomSite site) {
-  if (!context.training || probability == 0) return output;
-  return ops::dropout(output, probability,
-                      shared_generator(context.key, layer, site, output.device()));
+/// residual + dropout(output): dropout alone when training.
+at::Tensor add_to_residual(const at::Tensor& residual, const at::Tensor& output, double probability,
+                           const LayerContext& context, int64_t layer, RandomSite site) {
+  if (!context.training || probability == 0) return residual + output;
+  return ops::add_dropped(residual, output, probability,
+                          shared_generator(context.key, layer, site, output.device()));
 }
 
 }  // namespace
@@ -126,11 +127,11 @@ TransformerLayer::TransformerLayer(const ParameterBuilder& parameters, const Mod
 
 at::Tensor TransformerLayer::forward(const at::Tensor& hidden, const LayerContext& context) const {
   const at::Tensor attended = attention_.forward(attention_norm_.forward(hidden), context);
-  const at::Tensor middle = hidden + residual_dropout(attended, hidden_dropout_, context, layer_,
-                                                      RandomSite::kAttentionOutput);
+  const at::Tensor middle = add_to_residual(hidden, attended, hidden_dropout_, context, layer_,
+                                            RandomSite::kAttentionOutput);
   const at::Tensor transformed = mlp_.forward(mlp_norm_.forward(middle));
-  return middle +
-         residual_dropout(transformed, hidden_dropout_, context, layer_, RandomSite::kMlpOutput);
+  return add_to_residual(middle, transformed, hidden_dropout_, context, layer_,
+                         RandomSite::kMlpOutput);
 }
 
 }  // namespace megalith

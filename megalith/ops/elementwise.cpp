@@ -16,59 +16,76 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+/// out = x * mask, plus `residual` when it is not null.
 template <class T>
-MEGALITH_INLINE void mask_loop(const T* x, T* out, int64_t size, int64_t first_block,
-                               int64_t last_block, const DropoutMask& mask) {
+MEGALITH_INLINE void mask_loop(const T* x, const T* residual, T* out, int64_t size,
+                               int64_t first_block, int64_t last_block, const DropoutMask& mask) {
   float factors[kMaskBlock];
   for (int64_t block = first_block; block < last_block; ++block) {
     mask_factors(mask, static_cast<uint64_t>(block), factors);
     const int64_t start = block * kMaskBlock;
-    if (start + kMaskBlock <= size) {
-      for (int64_t i = 0; i < kMaskBlock; ++i) {
-        store(out + start + i, load(x + start + i) * factors[i]);
-      }
+    const int64_t count = size - start < kMaskBlock ? size - start : kMaskBlock;
+    const T* const from = x + start;
+    T* const to = out + start;
+    if (residual == nullptr) {
+      for (int64_t i = 0; i < count; ++i) store(to + i, load(from + i) * factors[i]);
     } else {
-      for (int64_t i = start; i < size; ++i) store(out + i, load(x + i) * factors[i - start]);
+      for (int64_t i = 0; i < count; ++i) {
+        store(to + i, load(residual + start + i) + load(from + i) * factors[i]);
+      }
     }
   }
 }
-MEGALITH_SIMD void apply_mask(const float* x, float* out, int64_t size, int64_t first_block,
-                              int64_t last_block, const DropoutMask& mask) {
-  mask_loop(x, out, size, first_block, last_block, mask);
-}
-MEGALITH_SIMD void apply_mask(const at::BFloat16* x, at::BFloat16* out, int64_t size,
+MEGALITH_SIMD void apply_mask(const float* x, const float* residual, float* out, int64_t size,
                               int64_t first_block, int64_t last_block, const DropoutMask& mask) {
-  mask_loop(x, out, size, first_block, last_block, mask);
+  mask_loop(x, residual, out, size, first_block, last_block, mask);
+}
+MEGALITH_SIMD void apply_mask(const at::BFloat16* x, const at::BFloat16* residual,
+                              at::BFloat16* out, int64_t size, int64_t first_block,
+                              int64_t last_block, const DropoutMask& mask) {
+  mask_loop(x, residual, out, size, first_block, last_block, mask);
 }
 
 template <class T>
-at::Tensor masked_as(const at::Tensor& input, const DropoutMask& mask) {
+at::Tensor masked_as(const at::Tensor& input, const at::Tensor& residual, const DropoutMask& mask) {
   const at::Tensor x = input.contiguous(), out = at::empty_like(x);
+  const at::Tensor base = residual.defined() ? residual.contiguous() : residual;
   const T* const from = x.const_data_ptr<T>();
+  const T* const below = base.defined() ? base.const_data_ptr<T>() : nullptr;
   T* const to = out.mutable_data_ptr<T>();
   const int64_t size = x.numel(), blocks = (size + kMaskBlock - 1) / kMaskBlock;
   at::parallel_for(0, blocks, 64, [&](int64_t first, int64_t last) {
-    apply_mask(from, to, size, first, last, mask);
+    apply_mask(from, below, to, size, first, last, mask);
   });
   return out;
 }
 
-at::Tensor masked(const at::Tensor& input, const DropoutMask& mask) {
-  return input.scalar_type() == at::kFloat ? masked_as<float>(input, mask)
-                                           : masked_as<at::BFloat16>(input, mask);
+at::Tensor masked(const at::Tensor& input, const at::Tensor& residual, const DropoutMask& mask) {
+  return input.scalar_type() == at::kFloat ? masked_as<float>(input, residual, mask)
+                                           : masked_as<at::BFloat16>(input, residual, mask);
 }
 
+bool has_mask_loop(const at::Tensor& x) {
+  return x.device().is_cpu() && (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16);
+}
+
+/// input * mask (+ residual).
 struct MaskedDropout : Function<MaskedDropout> {
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& input, double probability,
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& input,
+                            const std::optional<at::Tensor>& residual, double probability,
                             int64_t key) {
     context->saved_data["probability"] = probability;
     context->saved_data["key"] = key;
-    return masked(input, DropoutMask::of(probability, static_cast<uint64_t>(key)));
+    context->saved_data["has_residual"] = residual.has_value();
+    return masked(input, residual.value_or(at::Tensor()),
+                  DropoutMask::of(probability, static_cast<uint64_t>(key)));
   }
   static variable_list backward(AutogradContext* context, const variable_list& gradients) {
     const auto key = static_cast<uint64_t>(context->saved_data["key"].toInt());
     const auto mask = DropoutMask::of(context->saved_data["probability"].toDouble(), key);
-    return {masked(gradients[0], mask), at::Tensor(), at::Tensor()};
+    const bool has_residual = context->saved_data["has_residual"].toBool();
+    return {masked(gradients[0], {}, mask), has_residual ? gradients[0] : at::Tensor(),
+            at::Tensor(), at::Tensor()};
   }
 };
 
@@ -101,14 +118,23 @@ at::Tensor swiglu(const at::Tensor& input) {
 at::Tensor squared_relu(const at::Tensor& input) { return at::relu(input).square(); }
 
 at::Tensor dropout(const at::Tensor& input, double probability, at::Generator generator) {
-  const auto type = input.scalar_type();
-  if (input.device().is_cpu() && (type == at::kFloat || type == at::kBFloat16)) {
-    return MaskedDropout::apply(input, probability, static_cast<int64_t>(draw_key(generator)));
+  if (has_mask_loop(input)) {
+    return MaskedDropout::apply(input, std::nullopt, probability,
+                                static_cast<int64_t>(draw_key(generator)));
   }
   const double keep = 1.0 - probability;
   at::Tensor mask =
       at::empty(input.sizes(), input.options()).bernoulli_(keep, std::move(generator));
   return input * mask.div_(keep);
+}
+
+at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& input, double probability,
+                       at::Generator generator) {
+  if (!has_mask_loop(input) || input.sizes() != residual.sizes()) {
+    return residual + dropout(input, probability, std::move(generator));
+  }
+  return MaskedDropout::apply(input, residual, probability,
+                              static_cast<int64_t>(draw_key(generator)));
 }
 
 at::Tensor rotary_angles(const at::Tensor& position_ids, int64_t rotary_size, double base) {

@@ -29,6 +29,10 @@ at::Tensor squared_relu(const at::Tensor& input);
 /// on CPUs the mask is computed again in backward (dropout_mask.hpp), else it is kept.
 at::Tensor dropout(const at::Tensor& input, double probability, at::Generator generator);
 
+/// residual + dropout(input), in one pass where dropout is one; of one shape.
+at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& input, double probability,
+                       at::Generator generator);
+
 /// The next 64 bits of a CPU generator: the key of a mask.
 uint64_t draw_key(const at::Generator& generator);
 

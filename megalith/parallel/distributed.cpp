@@ -93,14 +93,17 @@ FieldList DistributedConfig::fields() {
   };
 }
 
+bool DistributedConfig::uses_cuda() const {
+  return device == DeviceKind::kCuda || (device == DeviceKind::kAuto && cuda_device_count() > 0);
+}
+
 void DistributedConfig::check(const LaunchEnvironment& environment, Problems& problems) const {
   make_layout(environment.world_size, tensor_model_parallel_size, problems);
   if (device == DeviceKind::kCuda && cuda_device_count() == 0) {
     problems.add("--device cuda: {}; use --device cpu",
                  cuda_compiled_in() ? "no CUDA device is visible" : "this build has no CUDA");
   }
-  const bool cuda =
-      device == DeviceKind::kCuda || (device == DeviceKind::kAuto && cuda_device_count() > 0);
+  const bool cuda = uses_cuda();
   if (cuda && cuda_device_count() > 0 && environment.local_world_size > cuda_device_count()) {
     problems.add("{} ranks on this host but {} CUDA device(s); start one rank a device at most",
                  environment.local_world_size, cuda_device_count());
@@ -134,8 +137,7 @@ struct Distributed::State {
 
 Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironment& environment)
     : environment_(environment), device_(at::kCPU), state_(std::make_unique<State>()) {
-  if (config.device == DeviceKind::kCuda ||
-      (config.device == DeviceKind::kAuto && cuda_device_count() > 0)) {
+  if (config.uses_cuda()) {
     device_ = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(environment.local_rank));
     select_cuda_device(environment.local_rank);
   }

@@ -29,6 +29,8 @@ struct DistributedConfig {
   double timeout_minutes = 10.0;
 
   FieldList fields();
+  /// By the flag, or by what the machine has.
+  bool uses_cuda() const;
   /// Everything that can be wrong before a device or socket is touched.
   void check(const LaunchEnvironment& environment, Problems& problems) const;
 };

@@ -9,6 +9,9 @@ namespace {
 /// load).
 constexpr double kProcessBytes = 230e6;
 
+/// A slice of a weight gradient before it is added, and the operands turned for it.
+constexpr double kSliceBytes = 20e6;
+
 /// Bytes a layer keeps for backward, or needs while it runs.
 double layer_activation_bytes(const PlanRequest& r) {
   const auto& m = r.model;
@@ -19,12 +22,37 @@ double layer_activation_bytes(const PlanRequest& r) {
   const double key = static_cast<double>(m.num_query_groups() * m.head_size());
   const double ffn = static_cast<double>(m.ffn_hidden_size()) * (m.swiglu ? 4.0 : 2.0);
   double numbers = 4 * h + (query + 2 * key + 2 * query + ffn) / t;  // inputs of norms and products
-  if (m.hidden_dropout > 0) numbers += 2 * h;                        // masks
+  if (m.hidden_dropout > 0 && r.keeps_masks) numbers += 2 * h;
   double bytes = tokens * numbers * c;
-  if (m.attention_dropout > 0 && r.recompute != PlanRequest::Recompute::kSelective) {
+  if (m.attention_dropout > 0 && r.keeps_masks &&
+      r.recompute != PlanRequest::Recompute::kSelective) {
     const double scores =
         static_cast<double>(m.num_attention_heads) / t * static_cast<double>(r.seq_length) * tokens;
     bytes += scores * (4 + 2 * c);  // softmax, mask, product
+  }
+  return bytes;
+}
+
+/// What the widest part of a backward pass needs beside what forward kept: the MLP's gradients.
+double working_bytes(const PlanRequest& r) {
+  const auto& m = r.model;
+  const double tokens = static_cast<double>(r.seq_length * r.micro_batch_size);
+  const double wide = static_cast<double>(m.ffn_hidden_size()) * (m.swiglu ? 4.0 : 2.0) /
+                      static_cast<double>(r.layout.tensor);
+  return tokens * (wide + 4 * static_cast<double>(m.hidden_size)) *
+             static_cast<double>(r.compute_bytes) +
+         kSliceBytes;
+}
+
+/// The logits, whose gradient takes their place, and what copies of them an operator makes.
+double logits_bytes(const PlanRequest& r) {
+  const double columns =
+      static_cast<double>(r.model.padded_vocab_size(r.layout.tensor) / r.layout.tensor);
+  const double logits = static_cast<double>(r.seq_length * r.micro_batch_size) * columns;
+  double bytes = logits * static_cast<double>(r.compute_bytes);
+  if (r.keeps_masks) bytes += logits * 4;
+  if (r.widens_products) {
+    bytes += logits * 4 + 2 * columns * static_cast<double>(r.model.hidden_size) * 4;
   }
   return bytes;
 }
@@ -86,13 +114,8 @@ Plan make_plan(const PlanRequest& r) {
   add("gradients", count * 4);
   add("optimizer state", count * 4 * static_cast<double>(r.moments));
   add("activations", activation_bytes(r));
-  const double logits = static_cast<double>(r.seq_length * r.micro_batch_size) *
-                        static_cast<double>(padded / r.layout.tensor);
-  // The logits, their exponentials in fp32, and the gradient's copy in the compute type; besides,
-  // the output matrix's gradient before it is added to the buffer.
-  add("logits and loss", logits * (4 + 2 * static_cast<double>(r.compute_bytes)));
-  add("largest weight gradient",
-      static_cast<double>(padded / r.layout.tensor * r.model.hidden_size * r.compute_bytes));
+  add("logits and loss", logits_bytes(r));
+  add("working space", working_bytes(r));
   add("process", kProcessBytes);
   return plan;
 }

@@ -23,6 +23,11 @@ struct PlanRequest {
   int64_t global_batch_size = 1;
   int64_t compute_bytes = 4;  // of a weight or activation: 4, or 2 for bf16 and fp16
   int64_t moments = 2;        // optimizer tensors a parameter: Adam 2, SGD 1
+  /// LibTorch's operators instead of the loops of ops/ for fp32 and bf16 on CPUs: GPUs, fp16. They
+  /// keep dropout's masks, the probabilities of attention with dropout, and an fp32 copy of the
+  /// logits.
+  bool keeps_masks = false;
+  bool widens_products = false;  // fp16 on CPUs: products are taken in fp32
   enum class Recompute { kNone, kSelective, kUniform, kBlock } recompute = Recompute::kNone;
   int64_t recompute_layers = 1;
 };

@@ -216,6 +216,9 @@ PlanRequest RunConfig::plan_request(int64_t world_size) const {
   request.seq_length = training.seq_length;
   request.global_batch_size = batch.resolved_global_batch_size(request.layout.data);
   request.compute_bytes = training.bf16 || training.fp16 ? 2 : 4;
+  const bool on_cpu = !distributed.uses_cuda();
+  request.keeps_masks = !on_cpu || training.fp16;
+  request.widens_products = on_cpu && training.fp16;
   request.moments = optimizer.kind == OptimizerKind::kAdam ? 2 : 1;
   const RecomputePlan plan = training.recompute_plan();
   request.recompute = static_cast<PlanRequest::Recompute>(plan.kind);

@@ -91,12 +91,33 @@ TEST(Activations, GradientsEqualFiniteDifferences) {
 }
 
 TEST(Dropout, KeepsTheRightShareAndScalesIt) {
-  const at::Tensor x = at::ones({200, 500}, at::kDouble);
-  for (const double probability : {0.1, 0.5, 0.9}) {
-    const at::Tensor y = ops::dropout(x, probability, seeded(1));
-    const double kept = y.ne(0).to(at::kDouble).mean().item<double>();
-    EXPECT_NEAR(kept, 1 - probability, 5 * std::sqrt(probability * (1 - probability) / 1e5));
-    expect_close(y, y.ne(0).to(at::kDouble) / (1 - probability), 1e-14);
+  for (const auto& [dtype, tolerance] :
+       {std::pair{at::kDouble, 1e-14}, {at::kFloat, 1e-6}, {at::kBFloat16, 0x1p-8}}) {
+    const at::Tensor x = at::ones({200, 501}, dtype);
+    for (const double probability : {0.1, 0.5, 0.9}) {
+      const at::Tensor y = ops::dropout(x, probability, seeded(1));
+      const double kept = y.ne(0).to(at::kDouble).mean().item<double>();
+      EXPECT_NEAR(kept, 1 - probability, 5 * std::sqrt(probability * (1 - probability) / 1e5));
+      expect_close(y, y.ne(0).to(at::kDouble) / (1 - probability), tolerance);
+    }
+  }
+}
+
+/// The mask of backward is that of forward, though fp32 and bf16 do not keep it.
+TEST(Dropout, BackwardDropsWhatForwardDropped) {
+  for (const auto dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    const at::Tensor x = at::ones({7, 333}, dtype).set_requires_grad(true);
+    const at::Tensor base = at::full({7, 333}, 0.5, x.options().requires_grad(false));
+    const at::Tensor residual = base.clone().set_requires_grad(true);
+    const at::Tensor y = ops::dropout(x, 0.3, seeded(9));
+    y.sum().backward();
+    expect_equal(x.grad(), y.detach(), "dropout");
+    x.mutable_grad().reset();
+    const at::Tensor sum = ops::add_dropped(residual, x, 0.3, seeded(9));
+    expect_close(sum, base + y.detach(), dtype == at::kBFloat16 ? 0x1p-7 : 1e-7, "sum");
+    sum.sum().backward();
+    expect_equal(x.grad(), y.detach(), "beside a residual");
+    expect_equal(residual.grad(), at::ones_like(residual), "the residual");
   }
 }
 
