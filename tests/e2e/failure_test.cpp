@@ -15,6 +15,7 @@
 #include "megalith/core/error.hpp"
 #include "support/rank_group.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/tiny_corpus.hpp"
 
 namespace megalith::testing {
 namespace {
@@ -56,17 +57,7 @@ class Failure : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = std::make_unique<TemporaryFolder>();
-    std::ofstream text(file("text.jsonl"));
-    for (int document = 0; document < 60; ++document) {
-      std::string ids;
-      for (int i = 0; i < 40; ++i) ids += fmt::format("{} ", (document * 7 + i * 3) % 90);
-      text << nlohmann::json{{"text", ids}}.dump() << "\n";
-    }
-    text.close();
-    const auto result = run_process({MEGALITH_BINARY, "preprocess", "--input", file("text.jsonl"),
-                                     "--output-prefix", file("ids"), "--tokenizer-type",
-                                     "NullTokenizer", "--vocab-size", "90", "--append-eod"});
-    ASSERT_EQ(result.status, 0) << result.err;
+    make_tiny_corpus(folder_->path(), "ids", 3);
   }
   static void TearDownTestSuite() { folder_.reset(); }
 

@@ -2,10 +2,7 @@
 // layout, mistakes all reported at once, and the paper's parameter counts. Saving and going on:
 // resume_test.cpp.
 #include <gmock/gmock.h>
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstdlib>
@@ -15,7 +12,9 @@
 
 #include "megalith/core/error.hpp"
 #include "support/process.hpp"
+#include "support/rank_group.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/tiny_corpus.hpp"
 
 namespace megalith::testing {
 namespace {
@@ -40,37 +39,13 @@ std::vector<std::pair<std::string, double>> numbers_of(const std::string& path,
   return numbers;
 }
 
-/// A port that the system picked and nobody listens on.
-int free_port() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(socket, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(socket);
-  return ntohs(address.sin_port);
-}
-
 const std::vector<std::string> kLosses{"lm_loss", "validation_loss", "test_loss"};
 
 class Pretrain : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
     folder_ = std::make_unique<TemporaryFolder>();
-    // Text as ids: "next is the last plus a step" is learned within a few iterations.
-    std::ofstream text(file("text.jsonl"));
-    for (int document = 0; document < 60; ++document) {
-      std::string ids;
-      for (int i = 0; i < 40; ++i) ids += fmt::format("{} ", (document * 7 + i * 3) % 90);
-      text << nlohmann::json{{"text", ids}}.dump() << "\n";
-    }
-    text.close();
-    const auto result = run_process({MEGALITH_BINARY, "preprocess", "--input", file("text.jsonl"),
-                                     "--output-prefix", file("ids"), "--tokenizer-type",
-                                     "NullTokenizer", "--vocab-size", "90", "--append-eod"});
-    ASSERT_EQ(result.status, 0) << result.err;
+    make_tiny_corpus(folder_->path(), "ids", 3);
   }
   static void TearDownTestSuite() { folder_.reset(); }
 

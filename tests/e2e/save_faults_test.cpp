@@ -1,8 +1,6 @@
 // Saving when the world is against it: runs killed at any moment, damaged files, a full disk, a
 // second run on the folder, a folder that the ranks do not share.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -11,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "support/rank_group.hpp"
 #include "tests/e2e/tiny_run.hpp"
 
 namespace megalith::testing {
@@ -151,14 +150,7 @@ TEST_F(SaveFaults, ASecondRunIsToldWhoHoldsTheFolder) {
 }
 
 TEST_F(SaveFaults, FolderThatRanksDoNotShareIsRefusedAtTheStart) {
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  ::bind(socket, reinterpret_cast<sockaddr*>(&address), size);
-  ::getsockname(socket, reinterpret_cast<sockaddr*>(&address), &size);
-  ::close(socket);
+  const int port = free_port();
   // One path, two folders: each rank has a working directory of its own.
   const Words words = command(1, {"--save", "checkpoints", "--tensor-model-parallel-size", "2"});
   std::vector<std::unique_ptr<Process>> ranks;
@@ -171,7 +163,7 @@ TEST_F(SaveFaults, FolderThatRanksDoNotShareIsRefusedAtTheStart) {
                            {"LOCAL_RANK", fmt::format("{}", rank)},
                            {"LOCAL_WORLD_SIZE", "2"},
                            {"MASTER_ADDR", "127.0.0.1"},
-                           {"MASTER_PORT", fmt::format("{}", ntohs(address.sin_port))}};
+                           {"MASTER_PORT", std::to_string(port)}};
     ranks.push_back(std::make_unique<Process>(
         Words{"sh", "-c", fmt::format("cd {} && exec {}", home, fmt::join(words, " "))}, options));
   }

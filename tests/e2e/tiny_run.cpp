@@ -4,26 +4,12 @@
 
 #include <fstream>
 
+#include "support/tiny_corpus.hpp"
+
 namespace megalith::testing {
 namespace {
 
 constexpr double kPatience = 120;  // seconds; a run takes two, and more on a busy machine
-
-void preprocess(const std::string& folder, const std::string& name, int stride) {
-  // "Next is the last plus a step" is learned within a few iterations.
-  std::ofstream text(folder + "/" + name + ".jsonl");
-  for (int document = 0; document < 60; ++document) {
-    std::string ids;
-    for (int i = 0; i < 40; ++i) ids += fmt::format("{} ", (document * 7 + i * stride) % 90);
-    text << nlohmann::json{{"text", ids}}.dump() << "\n";
-  }
-  text.close();
-  const auto result =
-      run_process({MEGALITH_BINARY, "preprocess", "--input", folder + "/" + name + ".jsonl",
-                   "--output-prefix", folder + "/" + name, "--tokenizer-type", "NullTokenizer",
-                   "--vocab-size", "90", "--append-eod"});
-  ASSERT_EQ(result.status, 0) << result.err;
-}
 
 }  // namespace
 
@@ -34,8 +20,8 @@ Words operator+(Words first, const Words& more) {
 
 void TinyRun::SetUpTestSuite() {
   folder_ = std::make_unique<TemporaryFolder>();
-  preprocess(folder_->path(), "threes", 3);
-  preprocess(folder_->path(), "fives", 5);
+  make_tiny_corpus(folder_->path(), "threes", 3);
+  make_tiny_corpus(folder_->path(), "fives", 5);
   folder_->write("run.toml", fmt::format(R"(
 micro-batch-size = 2
 global-batch-size = 4
