@@ -284,6 +284,10 @@ void CommandLine::State::apply_foreign(Problems& problems, bool notices) {
     const auto found = given.find(flag.name);
     if (found == given.end()) continue;
     const Given& value = found->second;
+    if (std::ssize(value.words) < flag.values) {
+      problems.add("{}--{} needs a value", value.place, flag.name);
+      continue;
+    }
     switch (flag.kind) {
       case ForeignFlag::Kind::kIgnored:
         if (notices) {
@@ -292,15 +296,15 @@ void CommandLine::State::apply_foreign(Problems& problems, bool notices) {
         }
         break;
       case ForeignFlag::Kind::kRefused:
-        if (!flag.harmless.empty() && value.words == std::vector{flag.harmless}) break;
+        if (!flag.value.empty() && value.words == std::vector{flag.value}) break;
         problems.add("{}--{} is not supported: {}", value.place, flag.name, flag.text);
         break;
       case ForeignFlag::Kind::kOldSpelling:
         if (notices) {
-          fmt::print(stderr, "notice: {}--{} is an old spelling of --{}\n", value.place, flag.name,
-                     flag.text);
+          fmt::print(stderr, "notice: {}--{} is an old spelling of --{}{}\n", value.place,
+                     flag.name, flag.text, flag.value.empty() ? "" : " " + flag.value);
         }
-        given.try_emplace(flag.text, value);
+        given.try_emplace(flag.text, flag.value.empty() ? value : Given{{flag.value}, value.place});
         break;
     }
   }

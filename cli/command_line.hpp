@@ -19,9 +19,11 @@ struct ForeignFlag {
   enum class Kind { kOldSpelling, kIgnored, kRefused };
   std::string name;
   Kind kind = Kind::kIgnored;
-  std::string text;           // kOldSpelling: today's name; else why it is ignored or refused
-  int64_t values = 0;         // how many values follow it (-1: any number)
-  std::string harmless = {};  // kRefused: a value that asks for nothing special and is let through
+  std::string text;    // kOldSpelling: today's name; else why it is ignored or refused
+  int64_t values = 0;  // how many values follow it (-1: any number)
+  /// kRefused: a value that asks for nothing special and is let through. kOldSpelling of a switch:
+  /// the value of today's flag that it stands for.
+  std::string value = {};
 };
 
 class CommandLine {

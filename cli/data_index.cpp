@@ -80,9 +80,8 @@ struct OrderFlags {
     }
     if (!config.batch.global_batch_size) {
       problems.add(
-          "--global-batch-size is missing: micro-batch size x data-parallel ranks of the run, "
-          "where "
-          "it does not say");
+          "--global-batch-size is missing: a run that is not told takes --micro-batch-size times "
+          "its data-parallel ranks; give that product here");
       return {};
     }
     const int64_t batch = *config.batch.global_batch_size;

@@ -6,8 +6,8 @@ namespace {
 using Kind = ForeignFlag::Kind;
 
 void add(std::vector<ForeignFlag>& flags, Kind kind, const std::string& text, int64_t values,
-         std::initializer_list<const char*> names, const std::string& harmless = {}) {
-  for (const char* name : names) flags.push_back({name, kind, text, values, harmless});
+         std::initializer_list<const char*> names, const std::string& value = {}) {
+  for (const char* name : names) flags.push_back({name, kind, text, values, value});
 }
 
 void add_old_spellings(std::vector<ForeignFlag>& flags) {
@@ -21,6 +21,8 @@ void add_old_spellings(std::vector<ForeignFlag>& flags) {
       {"checkpoint-num-layers", "recompute-num-layers"},
   };
   for (const auto& [old, now] : one_value) flags.push_back({old, Kind::kOldSpelling, now, 1});
+  flags.push_back(
+      {"checkpoint-activations", Kind::kOldSpelling, "recompute-granularity", 0, "full"});
 }
 
 void add_ignored(std::vector<ForeignFlag>& flags) {
@@ -63,11 +65,9 @@ void add_ignored(std::vector<ForeignFlag>& flags) {
 }
 
 void add_refused(std::vector<ForeignFlag>& flags) {
-  const auto refused = [&](const std::string& why, int64_t values,
-                           std::initializer_list<const char*> names,
-                           const std::string& harmless = {}) {
-    add(flags, Kind::kRefused, why, values, names, harmless);
-  };
+  const auto refused =
+      [&](const std::string& why, int64_t values, std::initializer_list<const char*> names,
+          const std::string& value = {}) { add(flags, Kind::kRefused, why, values, names, value); };
   refused("there is one pipeline stage so far; use tensor and data parallelism", 1,
           {"pipeline-model-parallel-size"}, "1");
   refused("there is one pipeline stage so far", 1,
@@ -127,7 +127,6 @@ void add_refused(std::vector<ForeignFlag>& flags) {
   refused("activations stay on the device", 0,
           {"distribute-saved-activations", "cpu-offloading", "optimizer-cpu-offload"});
   refused("use --recompute-granularity", -1, {"recompute-modules"});
-  refused("use --recompute-granularity full", 0, {"checkpoint-activations"});
   refused("tensor-parallel traffic overlaps with the weight gradient only", 0, {"tp-comm-overlap"});
   refused("evaluation takes --eval-iters batches of one set", 0,
           {"full-validation", "multiple-validation-sets"});

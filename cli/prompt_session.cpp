@@ -176,7 +176,9 @@ void PromptSession::converse() {
   const bool first = distributed_.groups().world_rank() == 0;
   GenerateOptions one_by_one = options_;
   one_by_one.micro_batch_size = 1;  // samples one after the other, so that each can be watched
+  bool has_prompts = false;
   for (std::string line; next_line(line);) {
+    has_prompts = true;
     std::vector<TokenIds> ids;
     Problems problems;
     try {
@@ -207,6 +209,10 @@ void PromptSession::converse() {
              first ? TokenCallback(show) : TokenCallback());
     if (first) end_samples_before(sampling_.num_samples);
   }
+  if (!first || has_prompts || ::isatty(STDIN_FILENO)) return;
+  throw UsageError(
+      "standard input holds no prompt; megalith launch does not pass a terminal on: pipe the "
+      "prompts in, a line each, or give --prompt or --prompts-file");
 }
 
 }  // namespace megalith::cli

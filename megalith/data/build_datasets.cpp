@@ -314,7 +314,7 @@ Datasets build_datasets(const DataConfig& config, const DatasetRequest& request)
   return DatasetBuilder(config, request).build();
 }
 
-void check_training_data(const Datasets& datasets, int64_t sequence_length) {
+void check_training_data(const Datasets& datasets, int64_t sequence_length, int64_t samples) {
   if (!datasets.train) throw UsageError("there is no training data; give training a share");
   const int64_t tokens = datasets.train->tokens_per_epoch();
   if (tokens < sequence_length + 1) {
@@ -322,6 +322,13 @@ void check_training_data(const Datasets& datasets, int64_t sequence_length) {
         "the training data hold {} tokens, fewer than one sample needs: --seq-length {} and one "
         "more; use more data or a shorter --seq-length",
         tokens, sequence_length);
+  }
+  const int64_t there = datasets.train->num_samples();
+  if (there < samples) {
+    throw UsageError(
+        "the training data give {} samples, and the run asks for {}: a blend without weights takes "
+        "each dataset once; give weights (--data-path 0.5 A 0.5 B), fewer iterations, or more data",
+        there, samples);
   }
 }
 

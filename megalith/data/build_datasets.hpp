@@ -61,7 +61,8 @@ struct Datasets {
 Datasets build_datasets(const DataConfig& config, const DatasetRequest& request);
 
 /// Refuses a training split that is absent or holds fewer than sequence-length + 1 tokens, of which
-/// every sample would repeat itself. For training; building an index does not need it.
-void check_training_data(const Datasets& datasets, int64_t sequence_length);
+/// every sample would repeat itself, and one that gives fewer than `samples`. For training;
+/// building an index does not need it.
+void check_training_data(const Datasets& datasets, int64_t sequence_length, int64_t samples);
 
 }  // namespace megalith

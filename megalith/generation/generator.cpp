@@ -18,6 +18,7 @@ struct Row {
   Continuation continuation;
   TokenIds tokens;  // prompt and continuation: what the model sees
   int64_t key = 0;
+  int64_t max_new_tokens = 0;
   bool done = false;
 };
 
@@ -55,11 +56,13 @@ class Batch {
   void make_caches() {
     const ModelConfig& config = model_.config();
     int64_t longest = 0;
-    for (const auto& row : rows_) longest = std::max(longest, ssize(row.tokens));
+    for (const auto& row : rows_) {
+      longest = std::max(longest, ssize(row.tokens) + row.max_new_tokens);
+    }
     // Zeros, because hidden places still enter products with probability 0.
     const auto zeros = [&] {
-      return at::zeros({longest + sampling_.max_new_tokens, size(),
-                        config.num_query_groups() / groups_.tensor().size(), config.head_size()},
+      return at::zeros({longest, size(), config.num_query_groups() / groups_.tensor().size(),
+                        config.head_size()},
                        at::TensorOptions().dtype(model_.dtype()).device(model_.device()));
     };
     for (int64_t layer = 0; layer < config.num_layers; ++layer) {
@@ -150,7 +153,7 @@ class Batch {
       continuation.tokens.push_back(id);
       if (on_token) on_token(continuation);
     }
-    row.done = continuation.ended || ssize(continuation.tokens) == sampling_.max_new_tokens;
+    row.done = continuation.ended || ssize(continuation.tokens) == row.max_new_tokens;
   }
 
   const GptModel& model_;
@@ -163,8 +166,9 @@ class Batch {
 };
 
 /// The rows of one data rank, prompt by prompt.
-std::vector<Row> rows_of(const std::vector<TokenIds>& prompts, const SamplingConfig& sampling,
-                         const GenerateOptions& options, int64_t data_rank, int64_t data_size) {
+std::vector<Row> rows_of(const std::vector<TokenIds>& prompts, const ModelConfig& model,
+                         const SamplingConfig& sampling, const GenerateOptions& options,
+                         int64_t data_rank, int64_t data_size) {
   std::vector<Row> rows;
   for (int64_t i = data_rank; i < static_cast<int64_t>(prompts.size()); i += data_size) {
     TokenIds tokens = prompts[i];
@@ -172,7 +176,9 @@ std::vector<Row> rows_of(const std::vector<TokenIds>& prompts, const SamplingCon
     for (int64_t sample = 0; sample < sampling.num_samples; ++sample) {
       rows.push_back({.continuation = {.prompt = i, .sample = sample, .tokens = {}},
                       .tokens = tokens,
-                      .key = prompt_key(prompts[i])});
+                      .key = prompt_key(prompts[i]),
+                      .max_new_tokens =
+                          sampling.new_tokens_after(ssize(tokens), model.max_position_embeddings)});
     }
   }
   return rows;
@@ -234,16 +240,16 @@ void check_prompts(const ModelConfig& model, const std::vector<TokenIds>& prompt
           i + 1);
     }
     const int64_t length = std::max<int64_t>(1, ssize(ids));
-    if (length + sampling.max_new_tokens > model.max_position_embeddings) {
+    const int64_t positions = model.max_position_embeddings;
+    if (length >= positions) {
+      problems.add("prompt {} has {} tokens, and the model has {} positions: shorten the prompt",
+                   i + 1, length, positions);
+    } else if (length + sampling.new_tokens_after(length, positions) > positions) {
       problems.add(
           "prompt {} has {} tokens; with --max-new-tokens {} that makes {}, and the model has {} "
-          "positions: {}",
-          i + 1, length, sampling.max_new_tokens, length + sampling.max_new_tokens,
-          model.max_position_embeddings,
-          length < model.max_position_embeddings
-              ? fmt::format("ask for at most {} new tokens, or shorten the prompt",
-                            model.max_position_embeddings - length)
-              : "shorten the prompt");
+          "positions: ask for at most {} new tokens, or shorten the prompt",
+          i + 1, length, *sampling.max_new_tokens, length + *sampling.max_new_tokens, positions,
+          positions - length);
     }
     for (const int32_t id : ids) {
       if (id >= 0 && id < model.vocab_size) continue;
@@ -265,7 +271,7 @@ std::vector<Continuation> generate(const GptModel& model, const ProcessGroups& g
   const Group& data = groups.data();
   std::vector<std::vector<Row>> rows;  // of every data rank: each knows what the others do
   for (int64_t rank = 0; rank < data.size(); ++rank) {
-    rows.push_back(rows_of(prompts, sampling, options, rank, data.size()));
+    rows.push_back(rows_of(prompts, model.config(), sampling, options, rank, data.size()));
   }
   // Data rank 0 has the most. Results are exchanged after each round, so that nobody waits long.
   const int64_t round_size = options.micro_batch_size;
@@ -274,7 +280,7 @@ std::vector<Continuation> generate(const GptModel& model, const ProcessGroups& g
     const auto mine = round_of(rows[data.rank], round, round_size);
     Batch batch(model, groups, sampling, options, {mine.begin(), mine.end()});
     if (!mine.empty()) batch.run(on_token);
-    const at::Tensor packed = pack(batch.rows(), round_size, sampling.max_new_tokens);
+    const at::Tensor packed = pack(batch.rows(), round_size, sampling.most_new_tokens());
     const at::Tensor all = all_gather(packed.to(model.device()), data).cpu();
     for (int64_t rank = 0; rank < data.size(); ++rank) {
       unpack(all[rank], round_of(rows[rank], round, round_size));

@@ -87,11 +87,12 @@ double gumbel(int64_t stream, int64_t token) {
 
 FieldList SamplingConfig::fields() {
   return {
-      {"max-new-tokens", &max_new_tokens, "Longest continuation, in tokens.", at_least(1)},
+      {"max-new-tokens", &max_new_tokens, "Longest continuation, in tokens.", at_least(1),
+       "128, or what the prompt leaves of the positions"},
       {"num-samples", &num_samples, "Continuations of each prompt.", at_least(1)},
       {"greedy", &greedy, "Always take the likeliest token."},
       {"temperature", &temperature,
-       "Logits are divided by this before drawing: below 1 bolder, above 1 more varied; 0 is "
+       "Logits are divided by this before drawing: below 1 safer, above 1 more varied; 0 is "
        "--greedy.",
        at_least(0)},
       {"top-k", &top_k, "Draw from this many likeliest tokens; 0 is all.", at_least(0)},

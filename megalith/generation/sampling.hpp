@@ -8,7 +8,9 @@
 // Promise: the same logits, configuration and key give the same token, everywhere.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -21,9 +23,16 @@ struct SamplingConfig {
   double temperature = 1.0;
   int64_t top_k = 0;
   double top_p = 0.0;
-  int64_t max_new_tokens = 128;
+  std::optional<int64_t> max_new_tokens;  // not given: as many as there are positions, up to 128
   int64_t num_samples = 1;
   int64_t seed = 1234;
+
+  /// Of the longest continuation.
+  int64_t most_new_tokens() const { return max_new_tokens.value_or(128); }
+  /// Of the continuation of a prompt of `length` tokens in a model of so many positions.
+  int64_t new_tokens_after(int64_t length, int64_t positions) const {
+    return max_new_tokens.value_or(std::min(most_new_tokens(), positions - length));
+  }
 
   FieldList fields();
   void check(Problems& problems) const;

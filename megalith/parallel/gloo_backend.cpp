@@ -13,7 +13,14 @@ struct GlooDevice::State {
 GlooDevice::GlooDevice(bool one_host, const std::optional<std::string>& interface)
     : state_(std::make_unique<State>()) {
   if (interface) {
-    state_->device = c10d::ProcessGroupGloo::createDeviceForInterface(*interface);
+    try {
+      state_->device = c10d::ProcessGroupGloo::createDeviceForInterface(*interface);
+    } catch (const std::exception&) {
+      throw UsageError(
+          "GLOO_SOCKET_IFNAME={}: no interface of that name has an address; `ip address` lists "
+          "them",
+          *interface);
+    }
   } else if (one_host) {
     state_->device = c10d::ProcessGroupGloo::createDeviceForHostname("127.0.0.1");
   } else {

@@ -105,6 +105,8 @@ void Metrics::record(const IterationRecord& record) {
   if (!record.skipped || record.nan) {
     loss_ += record.loss;
     ++loss_steps_;
+  } else {
+    skipped_loss_ += record.loss;
   }
   smoothed_seconds_ =
       smoothed_seconds_ == 0 ? record.seconds : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
@@ -138,16 +140,17 @@ void Metrics::log_line(const IterationRecord& record) {
   }
   line += fmt::format(" learning rate: {:.6E} | global batch size: {:5d} |", record.learning_rate,
                       record.global_batch);
-  if (loss_steps_ > 0) {
-    line += fmt::format(" lm loss: {:.6E} |", loss_ / static_cast<double>(loss_steps_));
-  }
+  // Where every step was skipped, what they would have learned from still tells how things stand.
+  const double loss = loss_steps_ > 0 ? loss_ / static_cast<double>(loss_steps_)
+                                      : skipped_loss_ / static_cast<double>(steps_);
+  line += fmt::format(" lm loss: {:.6E} |", without_sign(loss));
   line += fmt::format(" loss scale: {:.1f} | grad norm: {:.3f} |", record.loss_scale,
-                      record.gradient_norm);
+                      without_sign(record.gradient_norm));
   if (record.parameter_norm) line += fmt::format(" params norm: {:.3f} |", *record.parameter_norm);
   line += fmt::format(" number of skipped iterations: {:3d} | number of nan iterations: {:3d} |",
                       skipped_, nan_);
   say(line);
-  seconds_ = loss_ = flops_ = 0;
+  seconds_ = loss_ = skipped_loss_ = flops_ = 0;
   steps_ = loss_steps_ = skipped_ = nan_ = 0;
 }
 
@@ -155,7 +158,7 @@ void Metrics::progress_line(const IterationRecord& record) {
   const double left =
       smoothed_seconds_ * static_cast<double>(record.total_iterations - record.iteration);
   fmt::print("\r\033[K{}/{} | loss {:.3f} | {:.0f} tokens/s | {} left", record.iteration,
-             record.total_iterations, record.loss,
+             record.total_iterations, without_sign(record.loss),
              static_cast<double>(record.tokens) / smoothed_seconds_, duration_text(left));
   std::fflush(stdout);
   progress_shown_ = true;

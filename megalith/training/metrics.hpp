@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <cmath>
 #include <string>
 
 namespace megalith {
@@ -42,6 +43,9 @@ struct MetricsOptions {
   int64_t keep_up_to = 0, keep_validations_up_to = 0;
 };
 
+/// NaN has no sign worth printing.
+inline double without_sign(double value) { return std::isnan(value) ? std::abs(value) : value; }
+
 class Metrics {
  public:
   /// Throws UsageError when the file cannot be written.
@@ -64,7 +68,7 @@ class Metrics {
   bool terminal_ = false, progress_shown_ = false;
   bool write_failed_ = false;
   // sums since the last log line
-  double seconds_ = 0, loss_ = 0, flops_ = 0;
+  double seconds_ = 0, loss_ = 0, skipped_loss_ = 0, flops_ = 0;
   int64_t steps_ = 0, loss_steps_ = 0, skipped_ = 0, nan_ = 0;
   double smoothed_seconds_ = 0;
 };

@@ -104,7 +104,11 @@ void Trainer::open_data() {
     request.wait_for_builder = [&] { distributed_.on_first_rank(what, [] {}); };
     datasets_ = build_datasets(config_.data, request);
   }
-  if (request.wanted[0]) check_training_data(datasets_, config_.training.seq_length);
+  if (!request.wanted[0]) return;
+  // A cyclic loader starts over when the data end.
+  const bool is_cyclic = config_.data.dataloader_type == LoaderKind::kCyclic;
+  check_training_data(datasets_, config_.training.seq_length,
+                      is_cyclic ? 0 : request.samples.train);
 }
 
 std::unique_ptr<BatchLoader> Trainer::make_loader(Split split, int64_t consumed) const {
@@ -281,12 +285,12 @@ bool Trainer::train_step() {
 
 void Trainer::check_finite(const IterationRecord& record, const std::string& bad_parameter) const {
   const std::string text = fmt::format(
-      "iteration {} skipped: the gradient of {} is not finite (loss {:.6g}, loss scale {:.1f})",
-      record.iteration, bad_parameter, record.loss, record.loss_scale);
+      "iteration {} skipped: the gradient of {} is not finite (loss {:.6g}, loss scale {:.6g})",
+      record.iteration, bad_parameter, without_sign(record.loss), record.loss_scale);
   metrics_->say(text);
   if (loss_scaler_.is_dynamic() || config_.logging.no_check_for_nan) return;
-  throw RunError("{}; lower --lr, or go on regardless with --no-check-for-nan-in-loss-and-grad",
-                 text);
+  throw RunError("{}; lower {}, or go on regardless with --no-check-for-nan-in-loss-and-grad", text,
+                 config_.loss_scale.loss_scale ? "--loss-scale" : "--lr");
 }
 
 double Trainer::evaluate(BatchLoader& loader) {

@@ -188,6 +188,8 @@ TEST_F(BadInput, NumbersThatAreNone) {
 
 TEST_F(BadInput, FlagsThatAreNone) {
   check({
+      {"... --num-workers", 2, {"--num-workers needs a value"}},
+      {"... --encoder-seq-length", 2, {"--encoder-seq-length needs a value"}},
       {"... --num-layrs 3", 2, {"unknown flag --num-layrs; did you mean --num-layers?\n"}},
       {"... -lr 3", 2, {"unknown flag -lr; did you mean --lr?"}},
       {"... --wholly-made-up 3",
@@ -478,6 +480,26 @@ TEST_F(BadInput, RunFiles) {
   EXPECT_THAT(run.out, HasSubstr("split 80,10,10"));
 }
 
+/// A blend without weights takes each dataset once: that it will not do is known at the start.
+TEST_F(BadInput, ABlendThatWillRunOutIsRefusedAtTheStart) {
+  check(
+      {{"... --train-iters 400 --data-path {D}/ids_text_document {D}/ids_text_document "
+        "--save {O}/run",
+        2,
+        {"the training data give ", " samples, and the run asks for 3200",
+         "give weights (--data-path 0.5 A 0.5 B)"}}});
+}
+
+TEST_F(BadInput, AnInterfaceOfGlooThatIsNotThere) {
+  ProcessOptions options;
+  options.environment = {{"GLOO_SOCKET_IFNAME", "nope0"}};
+  const Words run = pretrain("");
+  const Words words =
+      Words{MEGALITH_BINARY, "launch", "--nproc-per-node", "2"} + Words(run.begin() + 1, run.end());
+  check_message({"", 2, {"GLOO_SOCKET_IFNAME=nope0: no interface of that name"}},
+                run_process(words, options, kMostSeconds));
+}
+
 TEST_F(BadInput, ALossThatIsNoNumberEndsTheRun) {
   const Row row{"",
                 1,
@@ -485,7 +507,7 @@ TEST_F(BadInput, ALossThatIsNoNumberEndsTheRun) {
                  "finite (loss ",
                  "lower --lr, or go on regardless with --no-check-for-nan-in-loss-and-grad"}};
   check_message(row, run_process(pretrain("--lr 1e30")));
-  check_message({"", 1, {"iteration 1 skipped: the gradient of", "loss scale 10000000"}},
+  check_message({"", 1, {"iteration 1 skipped: the gradient of", "loss scale 1e+30"}},
                 run_process(pretrain("--fp16 --loss-scale 1e30")));
   const auto regardless = run_process(pretrain("--lr 1e30 --no-check-for-nan-in-loss-and-grad"));
   EXPECT_EQ(regardless.status, 0) << regardless.err;

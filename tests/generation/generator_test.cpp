@@ -130,7 +130,7 @@ TEST(Generator, ContinuationsAreVariedAndSomeEndEarly) {
   const auto all = alone(wide_gpt2(), sampling);
   int64_t ended = 0;
   for (size_t i = 0; i < all.size(); ++i) {
-    ended += static_cast<int64_t>(all[i].size()) < sampling.max_new_tokens ? 1 : 0;
+    ended += static_cast<int64_t>(all[i].size()) < *sampling.max_new_tokens ? 1 : 0;
     for (size_t j = 0; j < i; ++j) EXPECT_NE(all[i], all[j]);
     EXPECT_EQ(std::count(all[i].begin(), all[i].end(), 11), 0) << "the end of text is no token";
   }
@@ -166,6 +166,20 @@ TEST(Generator, ContinuationGoesUpToTheLastPosition) {
   const auto results = generate(model, groups, {kPrompts[0]}, sampling, {.micro_batch_size = 2});
   EXPECT_EQ(results[0].tokens.size(), 33u);
   EXPECT_FALSE(results[0].ended);
+}
+
+/// Without a number each prompt gets what its own length leaves, whatever its company.
+TEST(Generator, ContinuationsFillThePositionsWhenNoNumberIsGiven) {
+  const ProcessGroups groups;
+  const GptModel model = model_of(wide_gpt2(), groups);
+  SamplingConfig sampling = samplings()[0];
+  sampling.max_new_tokens.reset();
+  const TokenIds full(40, 1), almost(39, 1);
+  const auto results =
+      generate(model, groups, {kPrompts[0], almost}, sampling, {.micro_batch_size = 2});
+  EXPECT_EQ(results[0].tokens.size(), 33u);
+  EXPECT_EQ(results[1].tokens.size(), 1u);
+  EXPECT_THROW(generate(model, groups, {full}, sampling, {}), UsageError);
 }
 
 std::string refusal(const std::vector<TokenIds>& prompts, const GenerateOptions& options) {
