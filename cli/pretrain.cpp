@@ -61,10 +61,8 @@ void print_plan(RunConfig& config, const LaunchEnvironment& environment) {
   const PlanRequest request = config.plan_request(environment.world_size);
   const auto checkpoint = find_training_checkpoint(config.checkpoint);
   if (checkpoint) {
-    const auto cores = static_cast<int64_t>(std::thread::hardware_concurrency());
-    const auto threads = config.distributed.num_threads.value_or(
-        std::max<int64_t>(1, cores / environment.local_world_size));
-    const auto review = review_settings(config, request.layout, threads, *checkpoint);
+    const auto review = review_settings(
+        config, request.layout, config.distributed.threads_of_rank(environment), *checkpoint);
     raise_mistakes(review, *checkpoint);
     fmt::print("{}", conflicts_text(review, *checkpoint));
   }

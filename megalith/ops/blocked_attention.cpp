@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -94,18 +93,7 @@ MEGALITH_SIMD float exponentiate(float* x, int64_t n, float top) {
   return sum;
 }
 
-MEGALITH_SIMD float largest(const float* x, int64_t n) {
-  float lanes[kLanes];
-  for (auto& lane : lanes) lane = -std::numeric_limits<float>::infinity();
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) lanes[l] = x[i + l] < lanes[l] ? lanes[l] : x[i + l];
-  }
-  float best = lanes[0];
-  for (const float lane : lanes) best = lane < best ? best : lane;
-  for (; i < n; ++i) best = x[i] < best ? best : x[i];
-  return best;
-}
+MEGALITH_SIMD float largest(const float* x, int64_t n) { return maximum_loop(x, n); }
 
 MEGALITH_SIMD void scale_row(float* x, int64_t n, float factor) {
   for (int64_t i = 0; i < n; ++i) x[i] *= factor;

@@ -23,27 +23,6 @@ bool has_loops(const at::Tensor& logits) {
 }
 
 template <class T>
-MEGALITH_INLINE float maximum_loop(const T* x, int64_t n) {
-  float lanes[kLanes];
-  for (auto& lane : lanes) lane = -std::numeric_limits<float>::infinity();
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) {
-      const float value = load(x + i + l);
-      lanes[l] = value > lanes[l] || value != value ? value : lanes[l];
-    }
-  }
-  float best = lanes[0];
-  for (int64_t l = 1; l < kLanes; ++l)
-    best = lanes[l] > best || lanes[l] != lanes[l] ? lanes[l] : best;
-  for (; i < n; ++i) {
-    const float value = load(x + i);
-    best = value > best || value != value ? value : best;
-  }
-  return best;
-}
-
-template <class T>
 MEGALITH_INLINE double sum_loop(const T* x, int64_t n, float maximum) {
   constexpr int64_t kBlock = 4096;  // fp32 inside a block, double across
   double total = 0;

@@ -10,6 +10,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 // The sanitizers' own start-up cannot run before the loader has chosen.
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
@@ -58,6 +59,28 @@ MEGALITH_INLINE float exponential(float x) {
   const float high = std::bit_cast<float>((exponent - half + 127) << 23);
   const float y = mantissa * low * high;
   return x < -87.33654f ? 0.0f : (x > 88.72283f ? std::bit_cast<float>(0x7f800000) : y);
+}
+
+/// The largest of n numbers; NaN when one is that.
+template <class T>
+MEGALITH_INLINE float maximum_loop(const T* x, int64_t n) {
+  float lanes[kLanes];
+  for (auto& lane : lanes) lane = -std::numeric_limits<float>::infinity();
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) {
+      const float value = load(x + i + l);
+      lanes[l] = value > lanes[l] || value != value ? value : lanes[l];
+    }
+  }
+  float best = lanes[0];
+  for (int64_t l = 1; l < kLanes; ++l)
+    best = lanes[l] > best || lanes[l] != lanes[l] ? lanes[l] : best;
+  for (; i < n; ++i) {
+    const float value = load(x + i);
+    best = value > best || value != value ? value : best;
+  }
+  return best;
 }
 
 }  // namespace megalith::ops

@@ -97,6 +97,11 @@ bool DistributedConfig::uses_cuda() const {
   return device == DeviceKind::kCuda || (device == DeviceKind::kAuto && cuda_device_count() > 0);
 }
 
+int64_t DistributedConfig::threads_of_rank(const LaunchEnvironment& environment) const {
+  const auto cores = static_cast<int64_t>(std::thread::hardware_concurrency());
+  return num_threads.value_or(std::max<int64_t>(1, cores / environment.local_world_size));
+}
+
 void DistributedConfig::check(const LaunchEnvironment& environment, Problems& problems) const {
   make_layout(environment.world_size, tensor_model_parallel_size, problems);
   if (device == DeviceKind::kCuda && cuda_device_count() == 0) {
@@ -142,9 +147,7 @@ Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironmen
     select_cuda_device(environment.local_rank);
   }
   nccl_ = device_.is_cuda();
-  const auto cores = static_cast<int64_t>(std::max(1u, std::thread::hardware_concurrency()));
-  num_threads_ =
-      config.num_threads.value_or(std::max<int64_t>(1, cores / environment.local_world_size));
+  num_threads_ = config.threads_of_rank(environment);
   at::set_num_threads(static_cast<int>(num_threads_));
 
   Problems problems;

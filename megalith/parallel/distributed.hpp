@@ -31,6 +31,8 @@ struct DistributedConfig {
   FieldList fields();
   /// By the flag, or by what the machine has.
   bool uses_cuda() const;
+  /// CPU threads of each rank: by the flag, else the cores of this host shared among its ranks.
+  int64_t threads_of_rank(const LaunchEnvironment& environment) const;
   /// Everything that can be wrong before a device or socket is touched.
   void check(const LaunchEnvironment& environment, Problems& problems) const;
 };
