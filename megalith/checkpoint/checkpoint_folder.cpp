@@ -126,15 +126,16 @@ std::vector<std::string> remove_unfinished_saves(const std::string& folder) {
   return unfinished;
 }
 
-void create_save_folder(const std::string& folder) {
+std::vector<std::string> create_save_folder(const std::string& folder) {
   fs::path path = fs::absolute(folder).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();
-  std::vector<fs::path> parents;  // of the folders that are new: each holds an entry to be synced
+  std::vector<std::string> made;
   for (fs::path place = path; !fs::exists(place); place = place.parent_path()) {
-    parents.push_back(place.parent_path());
+    made.push_back(place.string());
   }
   fs::create_directories(path);
-  for (const auto& parent : parents) sync_folder(parent.string());
+  for (const auto& place : made) sync_folder(fs::path(place).parent_path().string());
+  return made;
 }
 
 bool has_no_checkpoint(const std::string& folder) {

@@ -38,7 +38,8 @@ constexpr const char* kReplacedSuffix = "-replaced";
 std::vector<std::string> remove_unfinished_saves(const std::string& folder);
 
 /// Makes the folder, with what parents are missing; their entries are on disk when it returns.
-void create_save_folder(const std::string& folder);
+/// Returns the folders it made, the innermost first.
+std::vector<std::string> create_save_folder(const std::string& folder);
 
 /// True when nothing there was ever a checkpoint, whole or damaged, of this program or another: the
 /// folder does not exist, or holds at most unfinished saves and files of a run. A run that may

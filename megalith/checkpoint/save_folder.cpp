@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <thread>
+#include <utility>
 
 #include "megalith/checkpoint/agreement.hpp"
 #include "megalith/core/atomic_file.hpp"
@@ -62,7 +64,60 @@ void write_all(int fd, const std::string& path, const std::string& text) {
   }
 }
 
+/// False when another run holds the lock. Where locks do not work, a notice says so.
+bool lock_at_once(int fd, const std::string& path, std::vector<std::string>& notices) {
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+  if (errno == EWOULDBLOCK) return false;
+  notices.push_back(fmt::format("{}; nothing keeps a second run from saving to this folder",
+                                system_error_text(path, "lock")));
+  return true;
+}
+
+/// Whether `path` still names the file that is open as `fd`.
+bool names_open_file(const std::string& path, int fd) {
+  struct stat named {
+  }, open{};
+  return ::stat(path.c_str(), &named) == 0 && ::fstat(fd, &open) == 0 &&
+         named.st_dev == open.st_dev && named.st_ino == open.st_ino;
+}
+
 }  // namespace
+
+std::vector<std::string> SaveFolderHold::take(const std::string& folder, const std::string& token) {
+  std::vector<std::string> notices;
+  lock_path_ = (fs::path(folder) / kLockName).string();
+  // Whoever held the folder until now may delete it between our opening its lock and locking it.
+  do {
+    if (fd_ >= 0) ::close(fd_);
+    made_ = create_save_folder(folder);
+    fd_ = ::open(lock_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0) throw UsageError(system_error_text(lock_path_, "open"));
+    if (!lock_at_once(fd_, lock_path_, notices)) {
+      ::close(std::exchange(fd_, -1));
+      throw UsageError(
+          "is in use by {}; two runs must not save to one folder: wait for that run, end it, or "
+          "choose another --save folder",
+          holder_text(lock_path_));
+    }
+  } while (!names_open_file(lock_path_, fd_));
+  const Json holder = {
+      {"host", host_name()}, {"pid", ::getpid()}, {"since", now_text()}, {"token", token}};
+  write_all(fd_, lock_path_, holder.dump() + "\n");
+  return notices;
+}
+
+SaveFolderHold::~SaveFolderHold() {
+  if (fd_ < 0) return;
+  std::error_code ignored;
+  const bool is_bare = !made_.empty() && std::distance(fs::directory_iterator(made_[0], ignored),
+                                                       fs::directory_iterator()) == 1;
+  if (is_bare) {
+    fs::remove(lock_path_, ignored);
+    for (const auto& folder : made_) ::rmdir(folder.c_str());  // those that are empty
+  }
+  // Elsewhere the file stays when the run ends: deleting it could take a successor's lock away.
+  ::close(fd_);
+}
 
 SaveFolder::SaveFolder(std::string path, const ProcessGroups& groups, at::Device device)
     : path_(std::move(path)) {
@@ -74,38 +129,13 @@ SaveFolder::SaveFolder(std::string path, const ProcessGroups& groups, at::Device
   };
   agree(failure_of([&] {
     if (world.rank != 0) return;
-    create_save_folder(path_);
-    lock(token);
+    notices_ = hold_.take(path_, token);
     for (const auto& name : remove_unfinished_saves(path_)) {
       notices_.push_back(
           fmt::format("{}: {} was not finished when its run ended; cleared away", path_, name));
     }
   }));
   agree(failure_of([&] { check_is_shared(token, world.rank); }));
-}
-
-SaveFolder::~SaveFolder() {
-  if (lock_fd_ >= 0) ::close(lock_fd_);
-}
-
-void SaveFolder::lock(const std::string& token) {
-  // The file stays when the run ends: deleting it could take a successor's lock away.
-  const std::string path = (fs::path(path_) / kLockName).string();
-  lock_fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_fd_ < 0) throw UsageError(system_error_text(path, "open"));
-  if (::flock(lock_fd_, LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) {
-      throw UsageError(
-          "is in use by {}; two runs must not save to one folder: wait for that run, end it, or "
-          "choose another --save folder",
-          holder_text(path));
-    }
-    notices_.push_back(fmt::format("{}; nothing keeps a second run from saving to this folder",
-                                   system_error_text(path, "lock")));
-  }
-  const Json holder = {
-      {"host", host_name()}, {"pid", ::getpid()}, {"since", now_text()}, {"token", token}};
-  write_all(lock_fd_, path, holder.dump() + "\n");
 }
 
 void SaveFolder::check_is_shared(const std::string& token, int64_t rank) const {

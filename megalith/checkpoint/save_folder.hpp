@@ -18,6 +18,25 @@ namespace megalith {
 
 constexpr const char* kLockName = "run.lock";
 
+/// The lock of a save folder, and what has to go when the run that made the folder ends before it
+/// put anything there (its data were refused, say).
+class SaveFolderHold {
+ public:
+  SaveFolderHold() = default;
+  ~SaveFolderHold();
+  SaveFolderHold(const SaveFolderHold&) = delete;
+  SaveFolderHold& operator=(const SaveFolderHold&) = delete;
+
+  /// Makes the folder if need be and locks it. Returns what there is to say about the lock.
+  /// Throws UsageError when another run holds it.
+  std::vector<std::string> take(const std::string& folder, const std::string& token);
+
+ private:
+  std::vector<std::string> made_;  // the innermost folder first
+  std::string lock_path_;
+  int fd_ = -1;
+};
+
 class SaveFolder {
  public:
   /// Makes the folder if need be, locks it, deletes unfinished saves, and checks that every rank
@@ -25,9 +44,6 @@ class SaveFolder {
   /// on every rank when another run holds it, when ranks see different folders, or when it cannot
   /// be written.
   SaveFolder(std::string path, const ProcessGroups& groups, at::Device device);
-  ~SaveFolder();
-  SaveFolder(const SaveFolder&) = delete;
-  SaveFolder& operator=(const SaveFolder&) = delete;
 
   const std::string& path() const { return path_; }
   /// What rank 0 has to say about the folder: leftovers it deleted, locks that do not work there.
@@ -38,11 +54,10 @@ class SaveFolder {
   void remove_surplus(int64_t saved, const KeepRule& rule) const;
 
  private:
-  void lock(const std::string& token);
   void check_is_shared(const std::string& token, int64_t rank) const;
 
   std::string path_;
-  int lock_fd_ = -1;
+  SaveFolderHold hold_;
   std::vector<std::string> notices_;
 };
 

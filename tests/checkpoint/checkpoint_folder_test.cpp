@@ -121,6 +121,18 @@ TEST(SaveFolder, IsHeldByOneRunAndCleared) {
   const SaveFolder again(save, ProcessGroups(), at::kCPU);
 }
 
+TEST(SaveFolder, TakesAFolderThatItMadeAwayWhenNothingWasPutThere) {
+  const TemporaryFolder folder;
+  const std::string save = folder.path("a/b/");
+  { const SaveFolder held(save, ProcessGroups(), at::kCPU); }
+  EXPECT_THAT(testing::names_in(folder.path()), ::testing::IsEmpty());
+  {
+    const SaveFolder held(save, ProcessGroups(), at::kCPU);
+    folder.write("a/b/metrics.jsonl", "{}\n");
+  }
+  EXPECT_EQ(testing::names_in(save), (std::vector<std::string>{"metrics.jsonl", "run.lock"}));
+}
+
 TEST(SaveFolder, RefusesWhatIsNoFolder) {
   const TemporaryFolder folder;
   folder.write("file", "");
