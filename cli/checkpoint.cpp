@@ -231,14 +231,14 @@ void print_difference(const TensorDifference& tensor, size_t width) {
 }
 
 int run_diff(const Words& words) {
-  std::vector<std::string> folders;
+  std::vector<std::string> folder_a, folder_b;
   CommandLine command("megalith checkpoint diff",
                       "Compare two checkpoints: configuration, and for each tensor the largest "
                       "absolute and relative difference. The layouts that saved them may differ.");
-  command.positional("DIR", folders,
-                     "A and B, each a save folder (its latest) or an iter_... folder", 2, 2);
+  command.positional("A", folder_a, "a save folder (its latest) or an iter_... folder", 1, 1);
+  command.positional("B", folder_b, "the same", 1, 1);
   if (!command.parse(words)) return 0;
-  const auto a = Checkpoint::open(folders[0]), b = Checkpoint::open(folders[1]);
+  const auto a = Checkpoint::open(folder_a[0]), b = Checkpoint::open(folder_b[0]);
   fmt::print("A  {}  iteration {}\nB  {}  iteration {}\n", a.folder(), a.iteration(), b.folder(),
              b.iteration());
   const auto settings = compare_settings(a.meta(), b.meta());

@@ -94,6 +94,18 @@ int run_show(const Words& words) {
   return 0;
 }
 
+/// A dataset that is not sound does not keep the others from being looked at.
+std::optional<DatasetSurvey> survey_or_problem(const std::string& prefix,
+                                               std::optional<int64_t> vocab_size,
+                                               Problems& problems) {
+  try {
+    return verify_indexed_dataset(prefix, vocab_size);
+  } catch (const UsageError& error) {
+    problems.add("{}", error.what());
+    return std::nullopt;
+  }
+}
+
 int run_verify(const Words& words) {
   std::vector<std::string> prefixes;
   TokenizerConfig config;
@@ -106,8 +118,11 @@ int run_verify(const Words& words) {
   if (!command.parse(words)) return 0;
   const auto tokenizer = optional_tokenizer(config);
   const auto vocab_size = tokenizer ? tokenizer->vocab_size() : config.vocab_size;
+  Problems problems;
   for (const auto& prefix : prefixes) {
-    const DatasetSurvey survey = verify_indexed_dataset(prefix, vocab_size);
+    const auto found = survey_or_problem(prefix, vocab_size, problems);
+    if (!found) continue;
+    const DatasetSurvey& survey = *found;
     fmt::print("{}: sound; {} documents ({} empty), {} sequences ({} empty), {} tokens", prefix,
                survey.num_documents, survey.empty_documents, survey.num_sequences,
                survey.empty_sequences, survey.num_tokens);
@@ -121,22 +136,19 @@ int run_verify(const Words& words) {
     }
     fmt::print("\n");
   }
+  problems.raise_if_any();
   return 0;
 }
 
 int run_merge(const Words& words) {
-  std::vector<std::string> prefixes;
+  std::vector<std::string> output, prefixes;
   CommandLine command("megalith data merge",
                       "Join indexed datasets of one type, in the order named, into a new one.");
-  command.positional("OUT", prefixes,
-                     "path of the new dataset, then of those to join, all without .bin or .idx", 1,
-                     kMaxPrefixes);
+  command.positional("OUT", output, "path of the new dataset, without .bin or .idx", 1, 1);
+  command.positional("PREFIX", prefixes, "name the datasets to join, in order", 1, kMaxPrefixes);
   if (!command.parse(words)) return 0;
-  if (prefixes.size() < 2) {
-    throw UsageError("merge {}: name the datasets to join after the output", prefixes.front());
-  }
-  merge_indexed_datasets(prefixes.front(), {prefixes.begin() + 1, prefixes.end()});
-  print_info(IndexedDataset(prefixes.front()));
+  merge_indexed_datasets(output.front(), prefixes);
+  print_info(IndexedDataset(output.front()));
   return 0;
 }
 
@@ -151,7 +163,7 @@ constexpr DataCommand kCommands[] = {
     {"info",    run_info,         "PREFIX...: counts and types"},
     {"show",    run_show,         "PREFIX --document K: the ids, or the text, of a document"},
     {"verify",  run_verify,       "PREFIX...: check every byte"},
-    {"merge",   run_merge,        "OUT IN...: join datasets"},
+    {"merge",   run_merge,        "OUT PREFIX...: join datasets"},
     {"index",   run_data_index,   "build the sample order of a training run ahead of it"},
     {"samples", run_data_samples, "print samples as training sees them"},
 };

@@ -9,6 +9,7 @@
 #include "megalith/planner/plan.hpp"
 #include "megalith/training/resume_settings.hpp"
 #include "megalith/training/trainer.hpp"
+#include "megalith/training/unused_settings.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -135,15 +136,21 @@ int run_pretrain(const Words& words) {
   }
   take_checkpoint_args(config, given_flags(line), problems);
   config.resolve_and_check(environment, problems);
+  if (!dry_run) config.distributed.check_device(environment, problems);
   check_tokenizer_files(config.tokenizer, problems);
   check_outputs(config, environment, problems);
   problems.raise_if_any();
+  if (environment.rank == 0) {
+    for (const auto& sentence : unused_settings(config, given_flags(line))) {
+      fmt::print(stderr, "notice: {}\n", sentence);
+    }
+  }
   if (dry_run) {
     print_plan(config, environment);
     return 0;
   }
-  const InterruptFlag
-      interrupt;  // the first signal asks to save and stop, a second one ends at once
+  const InterruptFlag interrupt(
+      environment.rank == 0 ? "stopping after this iteration; a second signal ends at once" : "");
   use_batch_scheduling();
   keep_freed_memory();
   Distributed distributed(config.distributed, environment);

@@ -66,7 +66,9 @@ std::shared_ptr<const TokenSource> open_indexed_tokens(const std::string& prefix
 
 std::shared_ptr<const TokenSource> make_mock_tokens(int64_t vocab_size,
                                                     std::optional<int64_t> eod) {
-  if (vocab_size < 1) throw UsageError("--mock-data needs the size of the vocabulary");
+  if (vocab_size < 1)
+    throw UsageError(
+        "--mock-data needs the size of the vocabulary; give --vocab-size, or a tokenizer");
   return std::make_shared<MockTokens>(vocab_size, eod.value_or(vocab_size - 1));
 }
 

@@ -42,11 +42,13 @@ int64_t ModelConfig::num_parameters(int64_t vocab) const {
 
 FieldList ModelConfig::fields() {
   return {
-      {"num-layers", &num_layers, "Transformer layers.", between(1, kMostLayers)},
-      {"hidden-size", &hidden_size, "Width of the residual stream.", between(1, kLargestWidth)},
+      {"num-layers", &num_layers, "Transformer layers.", between(1, kMostLayers), "required"},
+      {"hidden-size", &hidden_size, "Width of the residual stream.", between(1, kLargestWidth),
+       "required"},
       {"ffn-hidden-size", &ffn_hidden_size_flag, "Width of the MLP.", between(1, kLargestWidth),
        "4 x hidden-size; 8/3 with --swiglu"},
-      {"num-attention-heads", &num_attention_heads, "Attention heads.", between(1, kLargestWidth)},
+      {"num-attention-heads", &num_attention_heads, "Attention heads.", between(1, kLargestWidth),
+       "required"},
       {"kv-channels", &kv_channels_flag, "Size of one head.", between(1, kLargestWidth),
        "hidden-size / heads"},
       {"group-query-attention", &group_query_attention,

@@ -135,12 +135,12 @@ std::string plan_text(const PlanRequest& r) {
     const auto first = group_ranks(layout, axes, 0);
     const std::vector<int64_t> shown(first.begin(),
                                      first.begin() + std::min<size_t>(first.size(), 8));
-    text += fmt::format("  {} groups{}{} of {} rank(s), the first: {}{}\n",
-                        layout.world_size() / static_cast<int64_t>(first.size()), " ", name,
-                        first.size(), fmt::join(shown, " "), first.size() > 8 ? " ..." : "");
+    text += fmt::format("  {} groups         {:>15}  of {} rank(s), the first: {}{}\n", name,
+                        layout.world_size() / static_cast<int64_t>(first.size()), first.size(),
+                        fmt::join(shown, " "), first.size() > 8 ? " ..." : "");
   };
   group("tensor", {.tensor = true});
-  group("data", {.context = true, .data = true});
+  group("data  ", {.context = true, .data = true});
   text += fmt::format("batch                {:>15}  {} micro-batch(es) of {} on each data rank\n",
                       r.global_batch_size, r.global_batch_size / (r.micro_batch_size * layout.data),
                       r.micro_batch_size);

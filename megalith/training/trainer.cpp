@@ -137,7 +137,10 @@ void Trainer::announce() {
       config_.model.num_parameters(config_.model.vocab_size), config_.model.num_parameters(padded),
       padded, layout.world_size(), layout.tensor, layout.data, c10::toString(model_->dtype()),
       distributed_.device().str(), distributed_.num_threads()));
-  for (auto& [title, fields] : config_.sections()) {
+  RunConfig shown = config_;
+  shown.batch.global_batch_size = batch_schedule_->final_global_batch();
+  for (auto& [title, fields] : shown.sections()) {
+    if (title.starts_with("Loss scale") && !config_.training.fp16) continue;
     std::string line;
     for (const auto& field : fields) {
       const auto words = field_words(field);
