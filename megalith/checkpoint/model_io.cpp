@@ -25,7 +25,7 @@ at::ScalarType weights_dtype(const Checkpoint& checkpoint) {
   throw UsageError("{}: holds no weights; give a checkpoint of a model", checkpoint.folder());
 }
 
-std::vector<CheckpointTensor> weights_of(const GptModel& model) {
+std::vector<CheckpointTensor> weights_of(const Model& model) {
   std::vector<CheckpointTensor> tensors;
   for (const auto& parameter : model.parameters()) {
     tensors.push_back({"", parameter.value.detach(), parameter.shard});
@@ -33,7 +33,7 @@ std::vector<CheckpointTensor> weights_of(const GptModel& model) {
   return tensors;
 }
 
-void load_weights(const Checkpoint& checkpoint, GptModel& model) {
+void load_weights(const Checkpoint& checkpoint, Model& model) {
   checkpoint.read(weights_of(model), Checkpoint::DtypeMismatch::kConvert);
 }
 

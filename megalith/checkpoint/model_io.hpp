@@ -6,7 +6,7 @@
 #pragma once
 
 #include "megalith/checkpoint/checkpoint.hpp"
-#include "megalith/models/gpt.hpp"
+#include "megalith/models/model.hpp"
 
 namespace megalith {
 
@@ -17,10 +17,10 @@ ModelConfig model_config_from(const Checkpoint& checkpoint);
 at::ScalarType weights_dtype(const Checkpoint& checkpoint);
 
 /// The parameters as the checkpoint names them.
-std::vector<CheckpointTensor> weights_of(const GptModel& model);
+std::vector<CheckpointTensor> weights_of(const Model& model);
 
 /// Fills all weights, converted to the model's type, whatever tensor size saved them. Throws
 /// UsageError when something is missing or has another shape; nothing is filled then.
-void load_weights(const Checkpoint& checkpoint, GptModel& model);
+void load_weights(const Checkpoint& checkpoint, Model& model);
 
 }  // namespace megalith

@@ -37,7 +37,17 @@ int64_t ModelConfig::num_parameters(int64_t vocab) const {
   if (position_embedding == PositionEmbedding::kLearnedAbsolute)
     total += max_position_embeddings * h;
   if (untie_embeddings_and_output_weights) total += vocab * h;
+  total += num_token_types * h;
+  if (lm_head_transform) total += h * h + h + norm + vocab;
+  if (binary_head) total += h * h + h + 2 * h + 2;
   return total;
+}
+
+void ModelConfig::become_bert(bool with_binary_head) {
+  bidirectional = true;
+  num_token_types = 2;
+  lm_head_transform = true;
+  binary_head = with_binary_head;
 }
 
 FieldList ModelConfig::fields() {
@@ -74,6 +84,8 @@ FieldList ModelConfig::fields() {
       {"make-vocab-size-divisible-by", &make_vocab_size_divisible_by,
        "The vocabulary is padded to a multiple of this times the tensor ranks.",
        between(1, kLargestWidth)},
+      {"apply-residual-connection-post-layernorm", &residual_post_layernorm,
+       "Norms lie on the residual path, as in the original BERT."},
       {"hidden-dropout", &hidden_dropout, "Dropout on embeddings and block outputs.",
        half_open(0, 1)},
       {"attention-dropout", &attention_dropout, "Dropout on attention probabilities.",
@@ -85,6 +97,15 @@ FieldList ModelConfig::fields() {
   };
 }
 
+FieldList ModelConfig::family_fields() {
+  return {
+      {"bidirectional-attention", &bidirectional, "Attention sees what comes later, too."},
+      {"num-tokentypes", &num_token_types, "Rows of the embedding of token types.", at_least(0)},
+      {"lm-head-transform", &lm_head_transform, "Dense, GeLU, norm before the logits; a bias."},
+      {"binary-head", &binary_head, "Pooler and sentence order head."},
+  };
+}
+
 FieldList ModelConfig::shape_fields() {
   FieldList fields;
   for (auto& field : this->fields()) {
@@ -93,6 +114,7 @@ FieldList ModelConfig::shape_fields() {
       fields.push_back(std::move(field));
     }
   }
+  for (auto& field : family_fields()) fields.push_back(std::move(field));
   fields.push_back(
       {"vocab-size", &vocab_size, "True vocabulary size, without padding.", at_least(1)});
   return fields;

@@ -38,10 +38,23 @@ struct ModelConfig {
   bool add_qkv_bias = false;
   bool untie_embeddings_and_output_weights = false;
   int64_t make_vocab_size_divisible_by = 128;
+  bool residual_post_layernorm = false;  // the residual path starts behind the norm
   double hidden_dropout = 0.1;
   double attention_dropout = 0.1;
   double init_method_std = 0.02;
   int64_t vocab_size = 0;  // true size, without padding; from the tokenizer
+
+  // What makes a BERT of it (become_bert). No flags of their own: the command says them.
+  bool bidirectional = false;      // attention sees what comes later, too
+  int64_t num_token_types = 0;     // rows of an embedding of token types; 0: none
+  bool lm_head_transform = false;  // dense, GeLU, norm before the logits, and a bias on them
+  bool binary_head = false;        // pooler and sentence order head
+
+  /// BERT's variants: bidirectional, two token types, a transform in the language-model head, and
+  /// pooler and sentence order head unless `with_binary_head` is false (--bert-no-binary-head).
+  void become_bert(bool with_binary_head);
+  /// Which command trains it: "gpt" or "bert".
+  const char* family() const { return bidirectional ? "bert" : "gpt"; }
 
   int64_t ffn_hidden_size() const;
   int64_t head_size() const;
@@ -58,8 +71,10 @@ struct ModelConfig {
 
   /// Everything but vocab_size, which has no flag of the model's own.
   FieldList fields();
-  /// The fields that make the shape of the weights, for the copy in a checkpoint (vocab_size
-  /// included).
+  /// What become_bert sets, under the names of the copy in a checkpoint.
+  FieldList family_fields();
+  /// The fields that make the shape of the weights, for the copy in a checkpoint (vocab_size and
+  /// family_fields included).
   FieldList shape_fields();
   /// Cross-checks, each with the values seen and what to try.
   void check(int64_t tensor_size, Problems& problems) const;

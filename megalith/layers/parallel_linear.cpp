@@ -104,6 +104,17 @@ at::Tensor row_parallel_linear(const at::Tensor& input, const at::Tensor& weight
   return RowParallel::apply(input, weight, if_defined(bias), tensor);
 }
 
+at::Tensor replicated_linear(const at::Tensor& input, const at::Tensor& weight,
+                             const at::Tensor& bias) {
+  const Group alone{.name = "none", .ranks = {0}, .communicator = nullptr, .traffic = nullptr};
+  return column_parallel_linear(input, weight, bias, alone);
+}
+
+ReplicatedLinear::ReplicatedLinear(const ParameterBuilder& parameters, const std::string& name,
+                                   int64_t input_size, int64_t output_size, Init init)
+    : weight_(parameters.replicated(name + ".weight", {output_size, input_size}, init, true)),
+      bias_(parameters.replicated(name + ".bias", {output_size}, Init::zeros(), false)) {}
+
 ColumnParallelLinear::ColumnParallelLinear(const ParameterBuilder& parameters,
                                            const std::string& name, int64_t input_size,
                                            const std::vector<ParameterBuilder::Part>& parts,

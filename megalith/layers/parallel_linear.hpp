@@ -23,6 +23,10 @@ at::Tensor column_parallel_linear(const at::Tensor& input, const at::Tensor& wei
 at::Tensor row_parallel_linear(const at::Tensor& input, const at::Tensor& weight,
                                const at::Tensor& bias, const Group& tensor);
 
+/// input [..., I], weight [O, I], bias [O] or undefined -> [..., O], the same on every rank.
+at::Tensor replicated_linear(const at::Tensor& input, const at::Tensor& weight,
+                             const at::Tensor& bias);
+
 /// Output features fused from several global tensors (query, key, value; gate, up), each split.
 class ColumnParallelLinear {
  public:
@@ -37,6 +41,20 @@ class ColumnParallelLinear {
 
  private:
   Group tensor_;
+  at::Tensor weight_, bias_;
+};
+
+/// Not split, with a bias: heads, which are small.
+class ReplicatedLinear {
+ public:
+  ReplicatedLinear(const ParameterBuilder& parameters, const std::string& name, int64_t input_size,
+                   int64_t output_size, Init init);
+  /// [..., I] -> [..., O]
+  at::Tensor forward(const at::Tensor& input) const {
+    return replicated_linear(input, weight_, bias_);
+  }
+
+ private:
   at::Tensor weight_, bias_;
 };
 

@@ -86,7 +86,9 @@ at::Tensor SelfAttention::core(const std::vector<at::Tensor>& query_key_value,
     query = ops::apply_rotary(query, context.rotary);
     key = ops::apply_rotary(key, context.rotary);
   }
-  ops::AttentionOptions options{.causal = context.caches == nullptr, .visible = context.visible};
+  ops::AttentionOptions options{.causal = !config_.bidirectional && context.caches == nullptr,
+                                .visible = context.visible,
+                                .key_mask = context.key_mask};
   if (context.caches != nullptr) {
     auto& cache = context.caches->at(layer_);
     const at::Tensor column = at::arange(key.size(1), context.cache_positions.options());
@@ -119,6 +121,7 @@ at::Tensor Mlp::forward(const at::Tensor& hidden) const {
 TransformerLayer::TransformerLayer(const ParameterBuilder& parameters, const ModelConfig& config,
                                    int64_t layer, const Group& tensor)
     : hidden_dropout_(config.hidden_dropout),
+      residual_post_layernorm_(config.residual_post_layernorm),
       layer_(layer),
       attention_norm_(parameters, "input_layernorm", config),
       attention_(parameters, config, layer, tensor),
@@ -126,12 +129,17 @@ TransformerLayer::TransformerLayer(const ParameterBuilder& parameters, const Mod
       mlp_(parameters, config, tensor) {}
 
 at::Tensor TransformerLayer::forward(const at::Tensor& hidden, const LayerContext& context) const {
-  const at::Tensor attended = attention_.forward(attention_norm_.forward(hidden), context);
-  const at::Tensor middle = add_to_residual(hidden, attended, hidden_dropout_, context, layer_,
-                                            RandomSite::kAttentionOutput);
-  const at::Tensor transformed = mlp_.forward(mlp_norm_.forward(middle));
-  return add_to_residual(middle, transformed, hidden_dropout_, context, layer_,
-                         RandomSite::kMlpOutput);
+  const auto residual = [this](const at::Tensor& input, const at::Tensor& normed) {
+    return residual_post_layernorm_ ? normed : input;
+  };
+  const at::Tensor normed = attention_norm_.forward(hidden);
+  const at::Tensor attended = attention_.forward(normed, context);
+  const at::Tensor middle = add_to_residual(residual(hidden, normed), attended, hidden_dropout_,
+                                            context, layer_, RandomSite::kAttentionOutput);
+  const at::Tensor normed_middle = mlp_norm_.forward(middle);
+  const at::Tensor transformed = mlp_.forward(normed_middle);
+  return add_to_residual(residual(middle, normed_middle), transformed, hidden_dropout_, context,
+                         layer_, RandomSite::kMlpOutput);
 }
 
 }  // namespace megalith

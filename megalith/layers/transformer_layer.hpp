@@ -1,9 +1,9 @@
 // One transformer layer (section 3, figures 2-4): norm, self attention, norm, MLP, with two
 // all-reduces forward and two backward over the tensor group.
 //
-// The variants (norm kind, activation, biases, grouped queries, rotary positions) are fields of
-// ModelConfig. Activations are [S, B, H]. What is not in the figure (masks, caches, dropout keys)
-// comes in LayerContext.
+// The variants (norm kind and place, activation, biases, grouped queries, rotary positions, causal
+// or not) are fields of ModelConfig. Activations are [S, B, H]. What is not in the figure (masks,
+// caches, dropout keys) comes in LayerContext.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -28,6 +28,7 @@ struct LayerContext {
   StepKey key;
   at::Tensor rotary;                  // angles [S, B, 1, R/2] or undefined
   std::optional<at::Tensor> visible;  // bool, broadcast to [B, A, S, Sk]: true where attention sees
+  at::Tensor key_mask;                // bool [B, S] or undefined: false where nobody looks
   std::vector<KeyValueCache>* caches = nullptr;  // one a layer; then `visible` must be given
   at::Tensor cache_positions;                    // [S, B]: where new keys go in the caches
   bool recompute_attention = false;              // --recompute-granularity selective
@@ -83,6 +84,7 @@ class TransformerLayer {
 
  private:
   double hidden_dropout_;
+  bool residual_post_layernorm_;
   int64_t layer_;
   Norm attention_norm_;
   SelfAttention attention_;

@@ -100,8 +100,8 @@ at::Tensor embedding_lookup(const at::Tensor& weight, const at::Tensor& ids) {
 }
 
 at::Tensor vocab_parallel_logits(const at::Tensor& hidden, const at::Tensor& weight,
-                                 const Group& tensor) {
-  return column_parallel_linear(hidden, weight, {}, tensor);  // [S, B, V/t]
+                                 const at::Tensor& bias, const Group& tensor) {
+  return column_parallel_linear(hidden, weight, bias, tensor);  // [..., V/t]
 }
 
 at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,

@@ -39,14 +39,15 @@ class VocabParallelEmbedding {
 /// Rows of `weight` [V, H] by id: ids [...] -> [..., H]. For learned positions too.
 at::Tensor embedding_lookup(const at::Tensor& weight, const at::Tensor& ids);
 
-/// hidden [S, B, H] times the rows of `weight` [V/t, H] -> logits [S, B, V/t], columns of padding
-/// included. Communicates: tensor, backward.
+/// hidden [..., H] times the rows of `weight` [V/t, H], plus `bias` [V/t] or nothing -> logits
+/// [..., V/t], columns of padding included. Communicates: tensor, backward.
 at::Tensor vocab_parallel_logits(const at::Tensor& hidden, const at::Tensor& weight,
-                                 const Group& tensor);
+                                 const at::Tensor& bias, const Group& tensor);
 
-/// Cross entropy of each token: logits [S, B, V/t], targets [S, B] of global ids -> [S, B] in fp32
-/// (or double). Backward puts the gradient where the logits were: they are not to be used again.
-/// Communicates: tensor, forward, three all-reduces of S·B numbers; nothing in backward.
+/// Cross entropy of each token: logits [..., V/t], targets [...] of global ids -> [...] in fp32 (or
+/// double); what a target outside the vocabulary gives is finite and means nothing. Backward puts
+/// the gradient where the logits were: they are not to be used again. Communicates: tensor,
+/// forward, three all-reduces of S·B numbers; nothing in backward.
 at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
                                         const VocabRange& range, const Group& tensor);
 

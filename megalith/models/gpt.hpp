@@ -1,42 +1,13 @@
-// The GPT decoder: embedding, layers, final norm, tied logits over the split vocabulary.
+// The GPT decoder: a transformer with logits over the split vocabulary, tied or of their own.
 //
-// Built from a ModelConfig for all layers or a range of them with optional ends. Tokens come in as
-// [B, S]; activations are [S, B, H]. Positions, masks and loss weights come with the batch, never
-// from S. No optimizer and no loop here: training/trainer.hpp.
+// No optimizer and no loop here: training/trainer.hpp.
 #pragma once
 
-#include <ATen/core/Tensor.h>
-
-#include <string>
-#include <vector>
-
-#include "megalith/layers/transformer_layer.hpp"
-#include "megalith/layers/vocab_parallel.hpp"
+#include "megalith/models/model.hpp"
 
 namespace megalith {
 
-/// Which part of the model this rank holds.
-struct LayerRange {
-  int64_t first = 0;
-  int64_t last = 0;  // one past
-  bool embedding = true;
-  bool output = true;
-};
-
-/// Activation recomputation (--recompute-*).
-struct RecomputePlan {
-  enum class Kind { kNone, kSelective, kUniform, kBlock } kind = Kind::kNone;
-  int64_t num_layers = 1;  // uniform: layers a chunk; block: how many layers from the first
-};
-
-/// Inputs of one forward.
-struct ModelInput {
-  at::Tensor tokens;        // [B, S] int64
-  at::Tensor position_ids;  // [B, S] int64
-  at::Tensor segments;      // [B, S] or undefined: attention stays within equal numbers
-};
-
-class GptModel {
+class GptModel final : public Model {
  public:
   GptModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
            at::Device device, int64_t seed);
@@ -52,27 +23,13 @@ class GptModel {
   at::Tensor token_losses(const ModelInput& input, const at::Tensor& labels, LayerContext& context,
                           const RecomputePlan& plan = {}) const;
 
-  const ModelConfig& config() const { return config_; }
-  ParameterList& parameters() { return parameters_; }
-  const ParameterList& parameters() const { return parameters_; }
-  at::ScalarType dtype() const { return dtype_; }
-  at::Device device() const { return device_; }
+  std::vector<std::string> loss_names() const override { return {"lm loss"}; }
+  std::vector<LossPart> losses(const ModelInput& input, const Targets& targets,
+                               LayerContext& context, const RecomputePlan& plan) const override;
+  double flops(int64_t samples, int64_t seq_length, double predictions) const override;
 
  private:
-  at::Tensor embed(const ModelInput& input, const LayerContext& context) const;
-  at::Tensor run_layers(at::Tensor hidden, const LayerContext& context,
-                        const RecomputePlan& plan) const;
-
-  ModelConfig config_;
-  Group tensor_;
-  at::ScalarType dtype_;
-  at::Device device_;
-  LayerRange range_;
-  ParameterList parameters_;
-  std::optional<VocabParallelEmbedding> word_embeddings_;
-  at::Tensor position_embeddings_;  // [P, H] or undefined
-  std::vector<TransformerLayer> layers_;
-  Norm final_norm_;
+  Transformer decoder_;
   at::Tensor output_weight_;  // [V/t, H]; the embedding's when tied
   VocabRange vocab_range_;
 };

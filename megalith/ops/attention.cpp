@@ -22,6 +22,14 @@ at::Tensor repeat_heads(const at::Tensor& x, int64_t heads) {
       .reshape({x.size(0), heads, x.size(2), x.size(3)});
 }
 
+/// The mask of keys as a part of the mask of pairs.
+AttentionOptions with_one_mask(AttentionOptions options) {
+  if (!options.key_mask.defined()) return options;
+  const at::Tensor keys = options.key_mask.unsqueeze(1).unsqueeze(1);  // [B, 1, 1, Sk]
+  options.visible = options.visible ? options.visible->logical_and(keys) : keys;
+  return options;
+}
+
 const at::Generator& generator_of(const AttentionOptions& options) {
   TORCH_CHECK(options.generator.has_value(), "attention dropout needs a generator");
   return *options.generator;
@@ -48,11 +56,14 @@ at::Tensor plain_attention(const at::Tensor& q, const at::Tensor& k, const at::T
 }  // namespace
 
 at::Tensor attention(const at::Tensor& queries, const at::Tensor& keys, const at::Tensor& values,
-                     const AttentionOptions& options) {
-  if (!options.visible && takes_blocks(queries, keys, options.causal)) {
-    const uint64_t key = options.dropout > 0 ? draw_key(generator_of(options)) : 0;
-    return blocked_attention(queries, keys, values, options.causal, options.dropout, key);
+                     const AttentionOptions& given) {
+  const bool masks_pairs = given.visible || (given.causal && given.key_mask.defined());
+  if (!masks_pairs && takes_blocks(queries, keys, given.causal)) {
+    const uint64_t key = given.dropout > 0 ? draw_key(generator_of(given)) : 0;
+    return blocked_attention(queries, keys, values,
+                             {given.causal, given.key_mask, given.dropout, key});
   }
+  const AttentionOptions options = with_one_mask(given);
   const at::Tensor q = heads_first(queries);
   const at::Tensor k = repeat_heads(heads_first(keys), q.size(1));
   const at::Tensor v = repeat_heads(heads_first(values), q.size(1));

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -147,6 +148,8 @@ struct Shape {
   bool causal;
   float scale;
   std::optional<DropoutMask> mask;
+  int64_t mask_blocks;            // of a row of dropout, whatever the keys that a sequence has
+  const bool* visible = nullptr;  // of the keys, where some of them are hidden
 
   Shape(const at::Tensor& q, const at::Tensor& k, bool is_causal, double dropout, uint64_t key)
       : queries(q.size(0)),
@@ -158,19 +161,40 @@ struct Shape {
         padded_queries(round_up(queries)),
         padded_keys(round_up(keys)),
         causal(is_causal),
-        scale(1.0f / std::sqrt(static_cast<float>(size))) {
+        scale(1.0f / std::sqrt(static_cast<float>(size))),
+        mask_blocks(padded_keys / kMaskBlock) {
     if (dropout > 0) mask = DropoutMask::of(dropout, key);
+  }
+
+  /// The sizes for one sequence of key_mask [B, Sk]: no keys behind the last that is seen.
+  Shape of_sequence(const at::Tensor& key_mask, int64_t at_batch) const {
+    Shape own = *this;
+    if (!key_mask.defined()) return own;
+    const bool* const seen = key_mask.const_data_ptr<bool>() + at_batch * keys;
+    while (own.keys > 0 && !seen[own.keys - 1]) --own.keys;
+    own.padded_keys = round_up(own.keys);
+    if (!std::all_of(seen, seen + own.keys, [](bool is_seen) { return is_seen; })) {
+      own.visible = seen;
+    }
+    return own;
   }
 
   int64_t group() const { return heads / kv_heads; }
   /// How many keys, in whole blocks, the queries of a block see, and how many one of them does.
   int64_t block_keys(int64_t first) const { return causal ? first + kBlock : padded_keys; }
   int64_t row_keys(int64_t query) const { return causal ? query + 1 : keys; }
+  /// Takes the hidden keys out of a row of n scores.
+  void hide(float* row, int64_t n) const {
+    if (visible == nullptr) return;
+    for (int64_t j = 0; j < n; ++j) {
+      if (!visible[j]) row[j] = -std::numeric_limits<float>::infinity();
+    }
+  }
   /// Drops from a row of `seen` probabilities, or of their gradients.
   void drop(float* row, int64_t seen, int64_t at_batch, int64_t head, int64_t query) const {
     if (!mask) return;
     const int64_t index = (at_batch * heads + head) * queries + query;
-    mask_row(row, seen, *mask, static_cast<uint64_t>(index * (padded_keys / kMaskBlock)));
+    mask_row(row, seen, *mask, static_cast<uint64_t>(index * mask_blocks));
   }
 };
 
@@ -195,9 +219,10 @@ void block_scores(const Shape& s, const float* q_block, const Buffer& keys_turne
 }
 
 template <class T>
-void forward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                   at::Tensor& out, at::Tensor& log_sums) {
-  for_kv_heads(s, [&](int64_t batch, int64_t kv_head) {
+void forward_heads(const Shape& all, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                   const at::Tensor& key_mask, at::Tensor& out, at::Tensor& log_sums) {
+  for_kv_heads(all, [&](int64_t batch, int64_t kv_head) {
+    const Shape s = all.of_sequence(key_mask, batch);
     const HeadView<T> k_view(k, batch, kv_head), v_view(v, batch, kv_head);
     Buffer keys(s.padded_keys * s.size), values(s.padded_keys * s.size),
         turned(s.padded_keys * s.size), queries(kBlock * s.size), result(kBlock * s.size),
@@ -217,6 +242,7 @@ void forward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, con
         for (int64_t i = 0; i < rows; ++i) {
           float* const row = scores.data() + i * s.padded_keys;
           const int64_t n = s.row_keys(first + i);
+          s.hide(row, n);
           const float top = largest(row, n);
           const float sum = exponentiate(row, n, top);
           scale_row(row, n, 1.0f / sum);
@@ -274,6 +300,7 @@ void backward_block(const Shape& s, int64_t batch, int64_t head, int64_t first, 
     if (n > 0) {
       const float mean = dot(b.slopes.data() + i * s.size, b.outputs.data() + i * s.size, s.size);
       s.drop(slope, seen, batch, head, first + i);
+      s.hide(row, n);
       score_slopes(row, slope, n, log_sum[first + i], mean);
     }
     std::fill(row + n, row + seen, 0.0f);
@@ -292,10 +319,11 @@ void backward_block(const Shape& s, int64_t batch, int64_t head, int64_t first, 
 }
 
 template <class T>
-void backward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
-                    const at::Tensor& out, const at::Tensor& log_sums, const at::Tensor& d_out,
-                    at::Tensor& d_q, at::Tensor& d_k, at::Tensor& d_v) {
-  for_kv_heads(s, [&](int64_t batch, int64_t kv_head) {
+void backward_heads(const Shape& all, const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const at::Tensor& key_mask, const at::Tensor& out, const at::Tensor& log_sums,
+                    const at::Tensor& d_out, at::Tensor& d_q, at::Tensor& d_k, at::Tensor& d_v) {
+  for_kv_heads(all, [&](int64_t batch, int64_t kv_head) {
+    const Shape s = all.of_sequence(key_mask, batch);
     BackwardBuffers b(s);
     const HeadView<T> k_view(k, batch, kv_head), v_view(v, batch, kv_head),
         d_k_view(d_k, batch, kv_head), d_v_view(d_v, batch, kv_head);
@@ -330,17 +358,19 @@ void backward_heads(const Shape& s, const at::Tensor& q, const at::Tensor& k, co
 
 struct BlockedAttention : Function<BlockedAttention> {
   static at::Tensor forward(AutogradContext* context, const at::Tensor& q, const at::Tensor& k,
-                            const at::Tensor& v, bool causal, double dropout, int64_t key) {
+                            const at::Tensor& v, const std::optional<at::Tensor>& key_mask,
+                            bool causal, double dropout, int64_t key) {
+    const at::Tensor seen = key_mask.value_or(at::Tensor());
     const Shape shape(q, k, causal, dropout, static_cast<uint64_t>(key));
     at::Tensor out = at::empty(q.sizes(), q.options());
     at::Tensor log_sums =
         at::empty({shape.batch, shape.heads, shape.queries}, q.options().dtype(at::kFloat));
     if (q.scalar_type() == at::kFloat) {
-      forward_heads<float>(shape, q, k, v, out, log_sums);
+      forward_heads<float>(shape, q, k, v, seen, out, log_sums);
     } else {
-      forward_heads<at::BFloat16>(shape, q, k, v, out, log_sums);
+      forward_heads<at::BFloat16>(shape, q, k, v, seen, out, log_sums);
     }
-    context->save_for_backward({q, k, v, out, log_sums});
+    context->save_for_backward({q, k, v, out, log_sums, seen});
     context->saved_data["causal"] = causal;
     context->saved_data["dropout"] = dropout;
     context->saved_data["key"] = key;
@@ -355,10 +385,15 @@ struct BlockedAttention : Function<BlockedAttention> {
     const at::Tensor d_out = gradients[0].contiguous();
     at::Tensor d_q = at::empty(q.sizes(), q.options()), d_k = at::empty(k.sizes(), k.options()),
                d_v = at::empty(v.sizes(), v.options());
+    const at::Tensor& seen = saved[5];
+    if (seen.defined()) {  // keys that nobody sees are not visited
+      d_k.zero_();
+      d_v.zero_();
+    }
     const auto run =
         q.scalar_type() == at::kFloat ? backward_heads<float> : backward_heads<at::BFloat16>;
-    run(shape, q, k, v, saved[3], saved[4], d_out, d_q, d_k, d_v);
-    return {d_q, d_k, d_v, at::Tensor(), at::Tensor(), at::Tensor()};
+    run(shape, q, k, v, seen, saved[3], saved[4], d_out, d_q, d_k, d_v);
+    return {d_q, d_k, d_v, {}, {}, {}, {}};
   }
 };
 
@@ -384,10 +419,18 @@ bool takes_blocks(const at::Tensor& queries, const at::Tensor& keys, bool causal
 }
 
 at::Tensor blocked_attention(const at::Tensor& queries, const at::Tensor& keys,
-                             const at::Tensor& values, bool causal, double dropout, uint64_t key) {
-  return BlockedAttention::apply(with_dense_rows(queries), with_dense_rows(keys),
-                                 with_dense_rows(values), causal, dropout,
-                                 static_cast<int64_t>(key));
+                             const at::Tensor& values, const BlockedOptions& options) {
+  const at::Tensor& mask = options.key_mask;
+  TORCH_CHECK(
+      !mask.defined() || (!options.causal && mask.scalar_type() == at::kBool && mask.dim() == 2 &&
+                          mask.size(0) == keys.size(1) && mask.size(1) == keys.size(0)),
+      "attention in blocks takes a bool key mask [B, Sk], and only where it is not causal");
+  TORCH_CHECK(!mask.defined() || mask.any(1).all().item<bool>(),
+              "attention in blocks: a sequence's key mask hides all of its keys");
+  return BlockedAttention::apply(
+      with_dense_rows(queries), with_dense_rows(keys), with_dense_rows(values),
+      mask.defined() ? std::make_optional(mask.contiguous()) : std::nullopt, options.causal,
+      options.dropout, static_cast<int64_t>(options.dropout_key));
 }
 
 }  // namespace megalith::ops

@@ -73,12 +73,17 @@ at::Tensor ParameterBuilder::vocabulary(const std::string& name, int64_t rows, i
   const int64_t local_rows = padded_rows / tensor_size_;
   const int64_t first = std::min(rows, tensor_rank_ * local_rows);
   const int64_t last = std::min(rows, first + local_rows);
-  ShardSpec shard;
-  if (last > first) {
-    shard.boxes.push_back(
-        Box{prefix_ + name, {rows, columns}, {first, 0}, {last - first, columns}});
+  Box box{prefix_ + name, {rows}, {first}, {last - first}};
+  std::vector<int64_t> local_shape{local_rows};
+  if (columns >= 0) {
+    box.global_shape.push_back(columns);
+    box.offset.push_back(0);
+    box.length.push_back(columns);
+    local_shape.push_back(columns);
   }
-  return add(name, {local_rows, columns}, std::move(shard), init, true);
+  ShardSpec shard;
+  if (last > first) shard.boxes.push_back(std::move(box));
+  return add(name, std::move(local_shape), std::move(shard), init, /*weight_decay=*/columns >= 0);
 }
 
 at::Tensor ParameterBuilder::add(const std::string& name, std::vector<int64_t> local_shape,

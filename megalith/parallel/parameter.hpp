@@ -62,6 +62,7 @@ class ParameterBuilder {
   at::Tensor fused(const std::string& name, const std::vector<Part>& parts, int64_t columns,
                    Init init, bool weight_decay) const;
   /// Rows of a vocabulary padded to `padded_rows`; the padding rows are zero and in no box.
+  /// `columns` < 0 makes a vector (a bias, without weight decay).
   at::Tensor vocabulary(const std::string& name, int64_t rows, int64_t padded_rows, int64_t columns,
                         Init init) const;
 

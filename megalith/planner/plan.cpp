@@ -48,7 +48,8 @@ double working_bytes(const PlanRequest& r) {
 double logits_bytes(const PlanRequest& r) {
   const double columns =
       static_cast<double>(r.model.padded_vocab_size(r.layout.tensor) / r.layout.tensor);
-  const double logits = static_cast<double>(r.seq_length * r.micro_batch_size) * columns;
+  const double logits =
+      static_cast<double>(r.seq_length * r.micro_batch_size) * r.predicted_share * columns;
   double bytes = logits * static_cast<double>(r.compute_bytes);
   if (r.keeps_masks) bytes += logits * 4;
   if (r.widens_products) {
@@ -79,7 +80,8 @@ double activation_bytes(const PlanRequest& r) {
 }
 
 int64_t rank_parameters(const PlanRequest& r) {
-  // All but norms, row biases and learned positions is split.
+  // All but norms, row biases, learned positions and types, and what heads have of their own is
+  // split.
   const auto& m = r.model;
   const int64_t norm = (m.normalization == Normalization::kLayerNorm ? 2 : 1) * m.hidden_size;
   int64_t whole = norm + m.num_layers * 2 * norm;
@@ -87,6 +89,9 @@ int64_t rank_parameters(const PlanRequest& r) {
   if (m.position_embedding == PositionEmbedding::kLearnedAbsolute) {
     whole += m.max_position_embeddings * m.hidden_size;
   }
+  whole += m.num_token_types * m.hidden_size;
+  if (m.lm_head_transform) whole += m.hidden_size * (m.hidden_size + 1) + norm;
+  if (m.binary_head) whole += m.hidden_size * (m.hidden_size + 1) + 2 * m.hidden_size + 2;
   const int64_t total = m.num_parameters(m.padded_vocab_size(r.layout.tensor));
   return whole + (total - whole) / r.layout.tensor;
 }

@@ -24,8 +24,8 @@ BatchTensors to_tensors(const Batch& batch, at::Device device) {
   if (!batch.segment_ids.empty()) {
     tensors.input.segments = rows(batch.segment_ids, batch, at::kLong, device);
   }
-  tensors.labels = rows(batch.labels, batch, at::kLong, device);
-  tensors.loss_mask = rows(batch.loss_mask, batch, at::kFloat, device).t().contiguous();
+  tensors.targets.labels = rows(batch.labels, batch, at::kLong, device);
+  tensors.targets.loss_mask = rows(batch.loss_mask, batch, at::kFloat, device).t().contiguous();
   return tensors;
 }
 

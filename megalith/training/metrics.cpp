@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <fstream>
@@ -18,6 +19,17 @@ namespace {
 nlohmann::json number(double value) {
   if (std::isfinite(value)) return value;
   return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+}
+
+/// "lm loss" -> "lm_loss"
+std::string json_key(std::string name) {
+  std::replace(name.begin(), name.end(), ' ', '_');
+  return name;
+}
+
+void add_to(std::vector<double>& sums, const std::vector<NamedLoss>& losses) {
+  sums.resize(losses.size());
+  for (size_t i = 0; i < losses.size(); ++i) sums[i] += losses[i].value;
 }
 
 std::string timestamp() {
@@ -103,17 +115,17 @@ void Metrics::record(const IterationRecord& record) {
   skipped_ += record.skipped ? 1 : 0;
   nan_ += record.nan ? 1 : 0;
   if (!record.skipped || record.nan) {
-    loss_ += record.loss;
+    add_to(losses_, record.losses);
     ++loss_steps_;
   } else {
-    skipped_loss_ += record.loss;
+    add_to(skipped_losses_, record.losses);
   }
   smoothed_seconds_ =
       smoothed_seconds_ == 0 ? record.seconds : 0.9 * smoothed_seconds_ + 0.1 * record.seconds;
   nlohmann::ordered_json line;
   line["iteration"] = record.iteration;
   line["consumed_samples"] = record.consumed_samples;
-  line["lm_loss"] = number(record.loss);
+  for (const auto& [name, value] : record.losses) line[json_key(name)] = number(value);
   line["learning_rate"] = record.learning_rate;
   line["global_batch_size"] = record.global_batch;
   line["loss_scale"] = record.loss_scale;
@@ -141,16 +153,20 @@ void Metrics::log_line(const IterationRecord& record) {
   line += fmt::format(" learning rate: {:.6E} | global batch size: {:5d} |", record.learning_rate,
                       record.global_batch);
   // Where every step was skipped, what they would have learned from still tells how things stand.
-  const double loss = loss_steps_ > 0 ? loss_ / static_cast<double>(loss_steps_)
-                                      : skipped_loss_ / static_cast<double>(steps_);
-  line += fmt::format(" lm loss: {:.6E} |", without_sign(loss));
+  const auto& sums = loss_steps_ > 0 ? losses_ : skipped_losses_;
+  const auto steps = static_cast<double>(loss_steps_ > 0 ? loss_steps_ : steps_);
+  for (size_t i = 0; i < record.losses.size(); ++i) {
+    line += fmt::format(" {}: {:.6E} |", record.losses[i].name, without_sign(sums[i] / steps));
+  }
   line += fmt::format(" loss scale: {:.1f} | grad norm: {:.3f} |", record.loss_scale,
                       without_sign(record.gradient_norm));
   if (record.parameter_norm) line += fmt::format(" params norm: {:.3f} |", *record.parameter_norm);
   line += fmt::format(" number of skipped iterations: {:3d} | number of nan iterations: {:3d} |",
                       skipped_, nan_);
   say(line);
-  seconds_ = loss_ = skipped_loss_ = flops_ = 0;
+  seconds_ = flops_ = 0;
+  losses_.clear();
+  skipped_losses_.clear();
   steps_ = loss_steps_ = skipped_ = nan_ = 0;
 }
 
@@ -158,7 +174,7 @@ void Metrics::progress_line(const IterationRecord& record) {
   const double left =
       smoothed_seconds_ * static_cast<double>(record.total_iterations - record.iteration);
   fmt::print("\r\033[K{}/{} | loss {:.3f} | {:.0f} tokens/s | {} left", record.iteration,
-             record.total_iterations, without_sign(record.loss),
+             record.total_iterations, without_sign(record.losses.front().value),
              static_cast<double>(record.tokens) / smoothed_seconds_, duration_text(left));
   std::fflush(stdout);
   progress_shown_ = true;
@@ -170,20 +186,24 @@ void Metrics::clear_progress() {
 }
 
 void Metrics::evaluation(const std::string& set, const std::string& where, int64_t iteration,
-                         double loss) {
+                         const std::vector<NamedLoss>& losses) {
   if (options_.silent) return;
-  const double perplexity = std::exp(std::min(20.0, loss));
-  const std::string line =
-      fmt::format(" {} loss at {} | lm loss value: {:.6E} | lm loss PPL: {:.6E} | ", set, where,
-                  loss, perplexity);
+  const auto perplexity = [](double loss) { return std::exp(std::min(20.0, loss)); };
+  std::string line = fmt::format(" {} loss at {} | ", set, where);
+  for (const auto& [name, value] : losses) {
+    line += fmt::format("{0} value: {1:.6E} | {0} PPL: {2:.6E} | ", name, value, perplexity(value));
+  }
   const std::string rule(line.size() + 1, '-');
   say(rule);
   say(line);
   say(rule);
   nlohmann::ordered_json object;
   object["iteration"] = iteration;
-  object[set + "_loss"] = number(loss);
-  object[set + "_perplexity"] = number(perplexity);
+  object[set + "_loss"] = number(losses.front().value);
+  object[set + "_perplexity"] = number(perplexity(losses.front().value));
+  for (size_t i = 1; i < losses.size(); ++i) {
+    object[set + "_" + json_key(losses[i].name)] = number(losses[i].value);
+  }
   write_json(object.dump());
 }
 

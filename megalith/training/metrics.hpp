@@ -12,8 +12,15 @@
 #include <optional>
 #include <cmath>
 #include <string>
+#include <vector>
 
 namespace megalith {
+
+/// A part of the loss by its name in the log: "lm loss".
+struct NamedLoss {
+  std::string name;
+  double value = 0;
+};
 
 /// One iteration as the trainer saw it.
 struct IterationRecord {
@@ -21,7 +28,7 @@ struct IterationRecord {
   int64_t consumed_samples = 0;
   int64_t global_batch = 0;
   double learning_rate = 0;
-  double loss = 0;  // mean over the global batch
+  std::vector<NamedLoss> losses;  // means over the global batch
   double loss_scale = 1;
   double gradient_norm = 0;
   std::optional<double> parameter_norm;
@@ -55,7 +62,8 @@ class Metrics {
   void say(const std::string& line);
   void record(const IterationRecord& record);
   /// `set` is "validation" or "test"; `where` completes "at ...".
-  void evaluation(const std::string& set, const std::string& where, int64_t iteration, double loss);
+  void evaluation(const std::string& set, const std::string& where, int64_t iteration,
+                  const std::vector<NamedLoss>& losses);
 
  private:
   void log_line(const IterationRecord& record);
@@ -68,7 +76,8 @@ class Metrics {
   bool terminal_ = false, progress_shown_ = false;
   bool write_failed_ = false;
   // sums since the last log line
-  double seconds_ = 0, loss_ = 0, skipped_loss_ = 0, flops_ = 0;
+  double seconds_ = 0, flops_ = 0;
+  std::vector<double> losses_, skipped_losses_;  // part by part
   int64_t steps_ = 0, loss_steps_ = 0, skipped_ = 0, nan_ = 0;
   double smoothed_seconds_ = 0;
 };

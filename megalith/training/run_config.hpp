@@ -14,7 +14,7 @@
 #include "megalith/data/build_datasets.hpp"
 #include "megalith/data/data_config.hpp"
 #include "megalith/layers/model_config.hpp"
-#include "megalith/models/gpt.hpp"
+#include "megalith/models/model.hpp"
 #include "megalith/optimizer/batch_size.hpp"
 #include "megalith/optimizer/learning_rate.hpp"
 #include "megalith/optimizer/loss_scaler.hpp"

@@ -4,6 +4,7 @@
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -16,27 +17,28 @@
 
 namespace megalith {
 
-/// Sums over the micro-batches of this rank; the mean over the global batch after sum_over_world.
-struct Trainer::StepLoss {
-  at::Tensor loss_sum;   // double scalar on the device
-  at::Tensor token_sum;  // double scalar
-};
+namespace {
 
-double model_flops(const ModelConfig& config, int64_t samples, int64_t seq_length,
-                   int64_t padded_vocab) {
-  const double tokens = static_cast<double>(samples) * static_cast<double>(seq_length);
-  const double h = static_cast<double>(config.hidden_size);
-  const double head = static_cast<double>(config.head_size());
-  const double query = static_cast<double>(config.num_attention_heads) * head;
-  const double key_value = static_cast<double>(config.num_query_groups()) * head;
-  const double mlp =
-      (config.swiglu ? 3.0 : 2.0) * static_cast<double>(config.ffn_hidden_size()) * h;
-  const double layer =
-      h * (query + 2 * key_value) + query * h + mlp + 2 * static_cast<double>(seq_length) * query;
-  const double all =
-      static_cast<double>(config.num_layers) * layer + h * static_cast<double>(padded_vocab);
-  return 6.0 * tokens * all;  // 2 a multiply-add, three times: forward, input and weight gradients
+/// The parts of a model's loss as rows of sum and count, in double: [parts, 2].
+at::Tensor as_rows(const std::vector<LossPart>& parts) {
+  std::vector<at::Tensor> rows;
+  for (const auto& [sum, count] : parts) {
+    rows.push_back(at::stack({sum.detach().to(at::kDouble), count.to(at::kDouble)}));
+  }
+  return at::stack(rows);
 }
+
+/// What is trained on: each part's mean over the micro-batch, added up.
+at::Tensor total_loss(const std::vector<LossPart>& parts) {
+  at::Tensor total;
+  for (const auto& [sum, count] : parts) {
+    const at::Tensor mean = sum / count.clamp_min(1);
+    total = total.defined() ? total + mean : mean;
+  }
+  return total;
+}
+
+}  // namespace
 
 Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<bool>& stop_signal)
     : config_(std::move(config)),
@@ -67,8 +69,8 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
   open_data();
 
   groups_.calls().set_phase("building the model");
-  model_ = std::make_unique<GptModel>(config_.model, groups_, config_.training.compute_type(),
-                                      distributed_.device(), config_.training.seed);
+  model_ = make_model(config_.model, groups_, config_.training.compute_type(),
+                      distributed_.device(), config_.training.seed);
   const int64_t bucket = config_.training.ddp_bucket_size.value_or(
       std::max<int64_t>(40'000'000, 1'000'000 * data_size));
   gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(), bucket);
@@ -199,9 +201,8 @@ void Trainer::run() {
   }
 }
 
-Trainer::StepLoss Trainer::forward_backward(int64_t num_micro_batches, double loss_scale) {
-  const auto options = at::TensorOptions(distributed_.device()).dtype(at::kDouble);
-  StepLoss sums{at::zeros({}, options), at::zeros({}, options)};
+at::Tensor Trainer::forward_backward(int64_t num_micro_batches, double loss_scale) {
+  at::Tensor sums;
   const double share = loss_scale / static_cast<double>(num_micro_batches * groups_.data().size());
   at::Tensor loss;
   const auto note_phase = [&](int64_t micro_batch, const char* direction) {
@@ -217,13 +218,9 @@ Trainer::StepLoss Trainer::forward_backward(int64_t num_micro_batches, double lo
             context.training = true;
             context.key = {config_.training.seed, progress_.iteration, micro_batch,
                            groups_.data().rank, groups_.tensor().rank};
-            const at::Tensor losses =
-                model_->token_losses(batch.input, batch.labels, context, recompute_plan_);
-            const at::Tensor masked = (losses * batch.loss_mask).sum();
-            const at::Tensor tokens = batch.loss_mask.sum().clamp_min(1);
-            loss = masked / tokens * share;
-            sums.loss_sum += masked.detach();
-            sums.token_sum += batch.loss_mask.sum();
+            const auto parts = model_->losses(batch.input, batch.targets, context, recompute_plan_);
+            loss = total_loss(parts) * share;
+            sums = sums.defined() ? sums + as_rows(parts) : as_rows(parts);
           },
       .backward =
           [&](int64_t micro_batch) {
@@ -247,7 +244,7 @@ bool Trainer::train_step() {
   record.loss_scale = loss_scaler_.scale();
 
   gradients_->zero();
-  const StepLoss sums = forward_backward(num_micro_batches, record.loss_scale);
+  const at::Tensor sums = forward_backward(num_micro_batches, record.loss_scale);
   groups_.calls().set_phase(fmt::format("iteration {}, optimizer step", progress_.iteration + 1));
   const Optimizer::Result result = optimizer_->step(
       record.learning_rate, schedule_->weight_decay(progress_.schedule_samples), record.loss_scale);
@@ -263,56 +260,68 @@ bool Trainer::train_step() {
   const bool my_stop = stop_signal_ || (limit && running.count() > *limit * 60);
   // One sum over the world carries the loss (each tensor group once) and the wish to stop.
   const double counted = groups_.tensor().rank == 0 ? 1.0 : 0.0;
-  at::Tensor shared = at::stack({sums.loss_sum * counted, sums.token_sum * counted,
-                                 at::full_like(sums.loss_sum, my_stop ? 1.0 : 0.0)});
+  at::Tensor shared =
+      at::cat({sums.flatten() * counted, at::full({1}, my_stop ? 1.0 : 0.0, sums.options())});
   groups_.calls().set_phase(fmt::format("iteration {}, sharing the loss", progress_.iteration));
   all_reduce(shared, groups_.world());
   shared = shared.cpu();
-  record.loss = shared[0].item<double>() / std::max(1.0, shared[1].item<double>());
+  record.losses = mean_losses(shared.narrow(0, 0, sums.numel()).view_as(sums));
   record.iteration = progress_.iteration;
   record.total_iterations = total_iterations_;
   record.consumed_samples = progress_.consumed_samples;
   record.gradient_norm = result.gradient_norm;
   record.skipped = !result.updated;
-  record.nan = !std::isfinite(record.loss);
+  record.nan = std::any_of(record.losses.begin(), record.losses.end(),
+                           [](const NamedLoss& loss) { return !std::isfinite(loss.value); });
   record.tokens = record.global_batch * config_.training.seq_length;
-  record.model_flops = model_flops(config_.model, record.global_batch, config_.training.seq_length,
-                                   config_.model.padded_vocab_size(groups_.tensor().size()));
+  record.model_flops =
+      model_->flops(record.global_batch, config_.training.seq_length, shared[1].item<double>());
   if (config_.logging.log_params_norm) record.parameter_norm = optimizer_->parameter_norm();
   record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   metrics_->record(record);
   if (record.skipped) check_finite(record, result.first_bad_parameter);
   const auto& interval = config_.training.exit_interval;
-  return shared[2].item<double>() > 0 || (interval && progress_.iteration % *interval == 0);
+  return shared[-1].item<double>() > 0 || (interval && progress_.iteration % *interval == 0);
 }
 
 void Trainer::check_finite(const IterationRecord& record, const std::string& bad_parameter) const {
-  const std::string text = fmt::format(
-      "iteration {} skipped: the gradient of {} is not finite (loss {:.6g}, loss scale {:.6g})",
-      record.iteration, bad_parameter, without_sign(record.loss), record.loss_scale);
+  std::string losses;
+  for (const auto& [name, value] : record.losses) {
+    losses += fmt::format("{} {:.6g}, ", name, without_sign(value));
+  }
+  const std::string text =
+      fmt::format("iteration {} skipped: the gradient of {} is not finite ({}loss scale {:.6g})",
+                  record.iteration, bad_parameter, losses, record.loss_scale);
   metrics_->say(text);
   if (loss_scaler_.is_dynamic() || config_.logging.no_check_for_nan) return;
   throw RunError("{}; lower {}, or go on regardless with --no-check-for-nan-in-loss-and-grad", text,
                  config_.loss_scale.loss_scale ? "--loss-scale" : "--lr");
 }
 
-double Trainer::evaluate(BatchLoader& loader) {
+std::vector<NamedLoss> Trainer::mean_losses(const at::Tensor& sums) const {
+  const at::Tensor on_host = sums.cpu();
+  std::vector<NamedLoss> losses;
+  for (const auto& name : model_->loss_names()) {
+    const auto row = on_host[static_cast<int64_t>(losses.size())];
+    losses.push_back({name, row[0].item<double>() / std::max(1.0, row[1].item<double>())});
+  }
+  return losses;
+}
+
+std::vector<NamedLoss> Trainer::evaluate(BatchLoader& loader) {
   const c10::NoGradGuard no_grad;
-  const auto options = at::TensorOptions(distributed_.device()).dtype(at::kDouble);
-  at::Tensor sums = at::zeros({2}, options);
+  at::Tensor sums;
   const int64_t step = batch_schedule_->micro_batch_size() * groups_.data().size();
   const int64_t micro_batches =
       config_.logging.eval_iters * (batch_schedule_->final_global_batch() / step);
   for (int64_t m = 0; m < micro_batches; ++m) {
     const BatchTensors batch = to_tensors(loader.next(), distributed_.device());
     LayerContext context;
-    const at::Tensor losses = model_->token_losses(batch.input, batch.labels, context);
-    sums[0] += (losses * batch.loss_mask).sum();
-    sums[1] += batch.loss_mask.sum();
+    const at::Tensor rows = as_rows(model_->losses(batch.input, batch.targets, context, {}));
+    sums = sums.defined() ? sums + rows : rows;
   }
   all_reduce(sums, groups_.data());
-  sums = sums.cpu();
-  return sums[0].item<double>() / std::max(1.0, sums[1].item<double>());
+  return mean_losses(sums);
 }
 
 void Trainer::validate() {
@@ -324,10 +333,10 @@ void Trainer::validate() {
         Split::kValid, done * config_.logging.eval_iters * batch_schedule_->final_global_batch());
   }
   groups_.calls().set_phase(fmt::format("validation at iteration {}", progress_.iteration));
-  const double loss = evaluate(*valid_loader_);
+  const auto losses = evaluate(*valid_loader_);
   progress_.validated_iteration = progress_.iteration;
   metrics_->evaluation("validation", fmt::format("iteration {}", progress_.iteration),
-                       progress_.iteration, loss);
+                       progress_.iteration, losses);
 }
 
 void Trainer::open_metrics() {

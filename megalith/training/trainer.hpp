@@ -41,7 +41,6 @@ class Trainer {
   void run();
 
  private:
-  struct StepLoss;
   void open_data();
   void find_checkpoint();
   void resume();
@@ -51,8 +50,11 @@ class Trainer {
   void announce();
 
   bool train_step();  // true when the run should stop after this iteration
-  StepLoss forward_backward(int64_t num_micro_batches, double loss_scale);
-  double evaluate(BatchLoader& loader);
+  /// -> sums over this rank's micro-batches, [parts, 2] in double: each part's sum and count.
+  at::Tensor forward_backward(int64_t num_micro_batches, double loss_scale);
+  std::vector<NamedLoss> evaluate(BatchLoader& loader);
+  /// The means of sums [parts, 2] (sum and count), in the order of the model's parts.
+  std::vector<NamedLoss> mean_losses(const at::Tensor& sums) const;
   void validate();
   void check_finite(const IterationRecord& record, const std::string& bad_parameter) const;
   std::unique_ptr<BatchLoader> make_loader(Split split, int64_t consumed) const;
@@ -65,7 +67,7 @@ class Trainer {
   std::unique_ptr<Checkpoint> checkpoint_;  // to go on from; gone when it is loaded
   std::unique_ptr<Tokenizer> tokenizer_;
   Datasets datasets_;
-  std::unique_ptr<GptModel> model_;
+  std::unique_ptr<Model> model_;
   std::unique_ptr<GradientBuffer> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<ParameterSchedule> schedule_;
@@ -80,11 +82,5 @@ class Trainer {
   std::string start_line_;  // where the run goes on from
   std::chrono::steady_clock::time_point started_;
 };
-
-/// Floating point operations of one step over `samples` sequences, forward and backward, attention
-/// not halved and recompute not counted: Korthikanti et al. (2022), equation 7, for the widths
-/// given. For four-fold MLPs it is 72·B·L·s·h²·(1 + s/6h + V/12hL).
-double model_flops(const ModelConfig& config, int64_t samples, int64_t seq_length,
-                   int64_t padded_vocab);
 
 }  // namespace megalith

@@ -58,7 +58,7 @@ std::string exact_weights_prefix(const Checkpoint& checkpoint) {
 }
 
 /// What a run that goes on reads.
-std::vector<CheckpointTensor> resumed_tensors(const Checkpoint& checkpoint, const GptModel& model,
+std::vector<CheckpointTensor> resumed_tensors(const Checkpoint& checkpoint, const Model& model,
                                               const Optimizer& optimizer) {
   std::vector<CheckpointTensor> tensors = weights_of(model);
   append_optimizer(tensors, optimizer);
@@ -83,7 +83,7 @@ bool has_dynamic_scale(const nlohmann::json& configuration) {
 
 }  // namespace
 
-void save_training_state(RunConfig& config, const ProcessGroups& groups, GptModel& model,
+void save_training_state(RunConfig& config, const ProcessGroups& groups, Model& model,
                          Optimizer& optimizer, const LossScaler& loss_scaler,
                          const TrainingProgress& progress) {
   auto tensors = weights_of(model);
@@ -92,9 +92,8 @@ void save_training_state(RunConfig& config, const ProcessGroups& groups, GptMode
                   meta_of(config, groups, optimizer, loss_scaler, progress), groups);
 }
 
-TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkpoint,
-                                     GptModel& model, Optimizer& optimizer,
-                                     LossScaler& loss_scaler) {
+TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkpoint, Model& model,
+                                     Optimizer& optimizer, LossScaler& loss_scaler) {
   const auto& stored = checkpoint.meta().at("training");
   const bool resumes = !config.checkpoint.finetune && !config.checkpoint.no_load_optim;
   if (resumes) {

@@ -111,7 +111,7 @@ TEST_P(VocabParallel, PaddingIsGatheredAwayAndNoClassOfTheLoss) {
     const VocabRange range = vocab_range(41, padded, group);
     at::Tensor weight = at::zeros({range.rows, 6}, at::kDouble);
     weight.narrow(0, 0, range.valid).copy_(whole.narrow(0, range.first, range.valid));
-    const at::Tensor logits = vocab_parallel_logits(hidden, weight, group);
+    const at::Tensor logits = vocab_parallel_logits(hidden, weight, {}, group);
     expect_close(gather_logits(logits, 41, group), expected, 1e-13);
     expect_close(vocab_parallel_cross_entropy(logits, targets, range, group).view({6}),
                  expected_loss, 1e-13);

@@ -1,0 +1,62 @@
+// BERT: a bidirectional transformer with a masked-language-model head and a sentence order head.
+//
+// Each layer's norms lie as ModelConfig says; with --apply-residual-connection-post-layernorm it is
+// the original BERT with the norms shifted by one place (docs/bert.md). The language-model head has
+// a transform of its own, tied logits and a bias split over the vocabulary; it works on the
+// predicted positions alone. Devlin et al. (2018); sentence order after Lan et al. (2019).
+#pragma once
+
+#include "megalith/models/model.hpp"
+
+namespace megalith {
+
+/// Dense, GeLU, norm, then logits by the word embeddings and a bias.
+class LanguageModelHead {
+ public:
+  LanguageModelHead(const ParameterBuilder& parameters, const ModelConfig& config,
+                    const at::Tensor& word_embeddings, const Group& tensor);
+  /// [..., H] -> [..., V/t] with columns of padding. Communicates: tensor, backward.
+  at::Tensor forward(const at::Tensor& hidden) const;
+
+ private:
+  Group tensor_;
+  bool openai_gelu_;
+  ReplicatedLinear dense_;
+  Norm norm_;
+  at::Tensor word_embeddings_;  // [V/t, H]
+  at::Tensor bias_;             // [V/t]
+};
+
+class BertModel final : public Model {
+ public:
+  /// `config` as become_bert() makes it. Throws c10::Error when it is not.
+  BertModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
+            at::Device device, int64_t seed);
+
+  /// -> hidden states after the final norm [S, B, H]. Communicates: tensor, both.
+  at::Tensor hidden_states(const ModelInput& input, LayerContext& context,
+                           const RecomputePlan& plan = {}) const;
+  /// hidden [..., H] -> logits [..., V/t] with columns of padding. Communicates: tensor, backward.
+  at::Tensor logits(const at::Tensor& hidden) const { return lm_head_.forward(hidden); }
+  /// hidden [S, B, H] -> tanh(dense(first position)) [B, H]. Needs config().binary_head.
+  at::Tensor pooled(const at::Tensor& hidden) const;
+  /// pooled [B, H] -> [B, 2]: of parts in their order, and swapped. Needs config().binary_head.
+  at::Tensor order_logits(const at::Tensor& pooled) const;
+
+  /// "lm loss", the mean over the masked tokens, and "sop loss", the mean over the pairs.
+  std::vector<std::string> loss_names() const override;
+  std::vector<LossPart> losses(const ModelInput& input, const Targets& targets,
+                               LayerContext& context, const RecomputePlan& plan) const override;
+  double flops(int64_t samples, int64_t seq_length, double predictions) const override;
+
+ private:
+  LossPart masked_token_loss(const at::Tensor& hidden, const Targets& targets) const;
+  LossPart order_loss(const at::Tensor& hidden, const Targets& targets) const;
+
+  Transformer encoder_;
+  LanguageModelHead lm_head_;
+  std::optional<ReplicatedLinear> pooler_, binary_head_;
+  VocabRange vocab_range_;
+};
+
+}  // namespace megalith
