@@ -42,8 +42,8 @@ int run_data_index(const Words& words) {
       "Example:\n"
       "  megalith data index --data-path corpus_text_document --seq-length 1024 \\\n"
       "    --num-samples 100000,1000,0 --split 99,1,0\n"
-      "  megalith data index --dataset bert --data-path corpus_text_sentence --seq-length 512 \\\n"
-      "    --num-samples 100000,1000,0 --split 99,1,0");
+      "  megalith data index --dataset bert --data-path corpus_text_sentence \\\n"
+      "    --seq-length 512 --num-samples 100000,1000,0 --split 99,1,0");
   if (!line.parse(words, false)) return 0;
   const Datasets datasets = build_datasets(flags.config.data, flags.request(line));
   for (const Split split : kSplits) {
