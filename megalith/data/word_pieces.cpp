@@ -1,6 +1,7 @@
 #include "megalith/data/word_pieces.hpp"
 
 #include <array>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "megalith/core/error.hpp"
@@ -14,6 +15,18 @@ constexpr int64_t kMockSpecialIds = 5;  // as in the golden vocabularies: pad, u
 /// [CLS], [unused7]: no text gives them.
 bool in_brackets(std::string_view text) {
   return text.size() > 2 && text.starts_with('[') && text.ends_with(']');
+}
+
+[[noreturn]] void refuse(const Tokenizer& tokenizer, const std::vector<std::string>& missing) {
+  const bool of_bert = tokenizer.token_id("[UNK]").has_value();
+  const std::string source =
+      of_bert ? "--vocab-file " + tokenizer.description().at("vocab_file").get<std::string>()
+              : "--tokenizer-type " + tokenizer.name();
+  throw UsageError("{} has no {}, which BERT's samples are made with; {}", source,
+                   fmt::join(missing, ", "),
+                   of_bert ? "give BERT's vocab.txt, which has each on a line of its own"
+                           : "give BertWordPieceLowerCase or BertWordPieceCase with BERT's "
+                             "vocab.txt (--vocab-file)");
 }
 
 }  // namespace
@@ -33,13 +46,7 @@ WordPieces word_pieces_of(const Tokenizer& tokenizer) {
       missing.emplace_back(text);
     }
   }
-  if (!missing.empty()) {
-    throw UsageError(
-        "the vocabulary of {} has no {}, which BERT samples are made with; give "
-        "--tokenizer-type BertWordPieceLowerCase or BertWordPieceCase with BERT's vocab.txt, which "
-        "has each on a line of its own",
-        tokenizer.name(), fmt::join(missing, ", "));
-  }
+  if (!missing.empty()) refuse(tokenizer, missing);
   pieces.continues_word.resize(static_cast<size_t>(tokenizer.vocab_size()));
   for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) {
     const std::string text = tokenizer.decode_bytes(std::array{id});

@@ -147,7 +147,8 @@ TEST_F(BertData, MistakesAreToldAsWhatTheyAre) {
   };
   const Words samples{"data", "samples"}, index{"data", "index"};
   says(samples + docs(), "--tokenizer-type BertWordPieceLowerCase");
-  says(samples + docs(tokenizer("[MASK]")), "has no [MASK]");
+  says(samples + docs(tokenizer("[MASK]")),
+       "vocab[MASK].txt has no [MASK], which BERT's samples are made with");
   says(samples + docs({"--tokenizer-type", "NullTokenizer", "--vocab-size", "64"}),
        "NullTokenizer has no [CLS], [SEP], [MASK], [PAD]");
   says(index + docs({"--mask-prob", "1.5"}), "--mask-prob 1.5: must be above 0 and below 1");
