@@ -269,6 +269,8 @@ constexpr CheckpointCommand kCommands[] = {
     {"inspect", run_inspect, "DIR: iteration, configuration, tensors; --verify the checksums"},
     {"list",    run_list,    "DIR: the checkpoints of a save folder"},
     {"diff",    run_diff,    "A B: configuration, and the largest difference of each tensor"},
+    {"import-hf", run_import_hf, "PATH --save DIR: a checkpoint of a Hugging Face model"},
+    {"export-hf", run_export_hf, "--load DIR --save DIR: a Hugging Face model of a checkpoint"},
 };
 // clang-format on
 
@@ -277,7 +279,7 @@ void print_help(FILE* out) {
              "Usage: megalith checkpoint COMMAND [flags]\n\n"
              "Look at saved checkpoints.\n\n");
   for (const auto& command : kCommands) {
-    fmt::print(out, "  {:<9}{}\n", command.name, command.summary);
+    fmt::print(out, "  {:<11}{}\n", command.name, command.summary);
   }
   fmt::print(out, "\nmegalith checkpoint COMMAND --help lists the flags of a command.\n");
 }
