@@ -130,7 +130,12 @@ int run_import_hf(const Words& words) {
   const auto checkpoint = Checkpoint::open(write_model(model.source, *save, write));
   fmt::print("{}\n  {:<10}{} with {} parameters\n", checkpoint.folder(), "model",
              name_of(model.config.family).architecture, num_parameters(checkpoint));
-  check_gives_back(checkpoint, model);
+  try {
+    check_gives_back(checkpoint, model);
+  } catch (const RunError&) {
+    remove_checkpoint(*save, checkpoint.iteration());
+    throw;
+  }
   fmt::print("  {:<10}{} tensors, each given back bit for bit\n", "weights", model.tensors.size());
   fmt::print("  {:<10}{}\n", "tokenizer",
              tokenizer.is_object() ? tokenizer["tokenizer-type"].get<std::string>()

@@ -233,6 +233,19 @@ void read_llama_like(JsonFields& fields, HuggingFaceConfig& config,
   }
 }
 
+/// The rules of our own flags, each value's range first.
+void check_as_model(ModelConfig& model, const std::string& path, Problems& problems) {
+  try {
+    fields_from_json(model.shape_fields(), fields_to_json(model.shape_fields()), path);
+  } catch (const UsageError& error) {
+    problems.add("{}", error.what());
+    return;
+  }
+  Problems shape;
+  model.check(1, shape);
+  for (const auto& text : shape.texts()) problems.add("{}: as a model here: {}", path, text);
+}
+
 }  // namespace
 
 HuggingFaceConfig read_hugging_face_config(const std::string& path,
@@ -266,11 +279,7 @@ HuggingFaceConfig read_hugging_face_config(const std::string& path,
       problems.add("{}: a size of {} is no model's; the file is damaged", path, size);
     }
   }
-  if (problems.empty()) {
-    Problems shape;
-    config.model.check(1, shape);
-    for (const auto& text : shape.texts()) problems.add("{}: as a model here: {}", path, text);
-  }
+  if (problems.empty()) check_as_model(config.model, path, problems);
   return config;
 }
 

@@ -67,7 +67,10 @@ std::optional<int64_t> JsonFields::integer_or_null(const std::string& key, int64
     taken_.insert(key);
     return otherwise;
   }
-  return optional_integer(key);
+  const auto value = optional_integer(key);
+  if (!value || *value >= 1) return value;
+  problems_.add("{}: '{}' must be 1 or more, got {}", source_, key, *value);
+  return 1;
 }
 
 std::optional<double> JsonFields::optional_number(const std::string& key) {

@@ -26,7 +26,7 @@ class JsonFields {
   int64_t required_integer(const std::string& key);
   int64_t integer(const std::string& key, int64_t otherwise, int64_t least = 1);
   std::optional<int64_t> optional_integer(const std::string& key);
-  /// `otherwise` when absent, nothing when null.
+  /// At least 1; `otherwise` when absent, nothing when null.
   std::optional<int64_t> integer_or_null(const std::string& key, int64_t otherwise);
   double required_number(const std::string& key);
   double number(const std::string& key, double otherwise);

@@ -1,5 +1,6 @@
 #include "megalith/checkpoint/model_io.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "megalith/checkpoint/manifest.hpp"
@@ -23,6 +24,21 @@ at::ScalarType weights_dtype(const Checkpoint& checkpoint) {
     if (tensor.kind == "model") return tensor.dtype;
   }
   throw UsageError("{}: holds no weights; give a checkpoint of a model", checkpoint.folder());
+}
+
+int64_t model_vocab_size(int64_t tokenizer_size, const Checkpoint& checkpoint) {
+  if (!checkpoint.meta().contains("hugging_face")) return tokenizer_size;
+  return std::max(tokenizer_size, model_config_from(checkpoint).vocab_size);
+}
+
+void check_tokenizer_size(int64_t tokenizer_size, const Checkpoint& checkpoint,
+                          Problems& problems) {
+  const int64_t stored = model_config_from(checkpoint).vocab_size;
+  if (model_vocab_size(tokenizer_size, checkpoint) == stored) return;
+  problems.add(
+      "the tokenizer has {} entries and the model of {} has {}; give the flags of the "
+      "tokenizer it was trained with",
+      tokenizer_size, checkpoint.folder(), stored);
 }
 
 std::vector<CheckpointTensor> weights_of(const GptModel& model) {

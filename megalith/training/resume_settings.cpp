@@ -191,7 +191,9 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
   for (const auto& field : config.model.shape_fields()) {
     // The size of the vocabulary is the tokenizer's word, and has a flag of that name.
     if (field.name == "vocab-size" || given(field.name)) continue;
-    take(field, meta.at("model").at(field.name), checkpoint->folder());
+    // An older checkpoint says nothing about what was built later.
+    const auto& shape = meta.at("model");
+    if (shape.contains(field.name)) take(field, shape.at(field.name), checkpoint->folder());
   }
   for (const auto& field : config.training.fields()) {
     if (field.name != "seq-length" || given(field.name)) continue;
@@ -200,7 +202,7 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
   }
   if (!given("tokenizer-type") && meta.contains("tokenizer")) {
     for (const auto& field : config.tokenizer.fields()) {
-      if (!given(field.name)) {
+      if (!given(field.name) && meta.at("tokenizer").contains(field.name)) {
         take(field, meta.at("tokenizer").at(field.name), checkpoint->folder());
       }
     }

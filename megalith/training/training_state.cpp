@@ -32,6 +32,9 @@ nlohmann::json meta_of(RunConfig& config, const ProcessGroups& groups, const Opt
   meta["program"] = "megalith";
   meta["iteration"] = progress.iteration;
   meta["model"] = fields_to_json(config.model.shape_fields());
+  if (!progress.hugging_face.empty()) {
+    meta["hugging_face"] = nlohmann::json::parse(progress.hugging_face);
+  }
   meta["tokenizer"] = fields_to_json(tokenizer.fields());
   meta["configuration"] = config.to_json();
   meta["layout"] = {{"tensor", groups.layout().tensor},
@@ -106,7 +109,9 @@ TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkp
     checkpoint.read(weights_of(model), Checkpoint::DtypeMismatch::kConvert);
     optimizer.adopt_parameters();
   }
-  if (config.checkpoint.finetune) return {};
+  const auto& meta = checkpoint.meta();
+  const std::string origin = meta.contains("hugging_face") ? meta.at("hugging_face").dump() : "";
+  if (config.checkpoint.finetune) return {.hugging_face = origin};
   const auto& stored = checkpoint.meta().at("training");
   if (has_dynamic_scale(checkpoint.meta())) {
     loss_scaler.restore({stored.at("loss_scale"), stored.at("loss_scale_growth_tracker"),
@@ -116,7 +121,8 @@ TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkp
           .consumed_samples = stored.at("consumed_samples"),
           .schedule_samples = stored.at("schedule_samples"),
           .skipped_iterations = stored.value("skipped_iterations", int64_t{0}),
-          .validated_iteration = stored.value("validated_iteration", checkpoint.iteration())};
+          .validated_iteration = stored.value("validated_iteration", checkpoint.iteration()),
+          .hugging_face = origin};
 }
 
 }  // namespace megalith
