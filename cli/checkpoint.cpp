@@ -1,4 +1,5 @@
-// megalith checkpoint: look at saved checkpoints. Changes nothing; the work is in
+// megalith checkpoint: look at saved checkpoints; the commands that make some are in files of their
+// own (commands.hpp). Changes nothing; the work is in
 // megalith/checkpoint.
 #include <algorithm>
 #include <cstdio>
@@ -277,7 +278,7 @@ constexpr CheckpointCommand kCommands[] = {
 void print_help(FILE* out) {
   fmt::print(out,
              "Usage: megalith checkpoint COMMAND [flags]\n\n"
-             "Look at saved checkpoints.\n\n");
+             "Look at saved checkpoints, bring models in and out.\n\n");
   for (const auto& command : kCommands) {
     fmt::print(out, "  {:<11}{}\n", command.name, command.summary);
   }

@@ -101,14 +101,18 @@ void check_superfluous(HuggingFaceModel& model, Problems& problems) {
   }
 }
 
+/// Each tensor's memory goes back to the system when the next one is read.
 void add_parts(HuggingFaceModel& model) {
+  const auto last = std::make_shared<std::string>();
   for (const auto& [tensor, name] : model.tensors) {
     for (size_t i = 0; i < tensor.parts.size(); ++i) {
       SourceTensor part;
       part.name = tensor.parts[i].name;
       part.shape = tensor.parts[i].shape;
       part.dtype = model.files->entry(name).dtype;
-      part.read = [files = model.files, tensor = tensor, name = name, i] {
+      part.read = [files = model.files, tensor = tensor, name = name, i, last] {
+        if (!last->empty() && *last != name) files->release(*last);
+        *last = name;
         return tensor.part_of(files->tensor(name), i);
       };
       model.source.tensors.push_back(std::move(part));

@@ -10,10 +10,11 @@
 
 namespace megalith {
 
-/// The model the checkpoint describes. Throws UsageError when it describes none.
+/// The model the checkpoint describes, which starts from zeros. Throws UsageError when it describes
+/// none.
 ModelConfig model_config_from(const Checkpoint& checkpoint);
 
-/// The type the weights are stored in.
+/// The type the weights are stored in; where an import brought several, that of most elements.
 at::ScalarType weights_dtype(const Checkpoint& checkpoint);
 
 /// Ids the model has when it is used with a tokenizer of so many: the tokenizer's, or those of an

@@ -90,7 +90,7 @@ at::Tensor ParameterBuilder::add(const std::string& name, std::vector<int64_t> l
   for (const auto& box : shard.boxes) {
     at::Tensor rows = value.narrow(0, box.local_row, box.length[0]);
     if (init.kind == Init::Kind::kOnes) rows.fill_(1.0);
-    if (init.kind == Init::Kind::kNormal) fill_normal(rows, box, seed_, init.std);
+    if (init.kind == Init::Kind::kNormal && init.std != 0) fill_normal(rows, box, seed_, init.std);
   }
   value = value.to(at::TensorOptions(device_).dtype(dtype_));
   value.set_requires_grad(true);

@@ -67,10 +67,15 @@ TEST(Rotary, SettingsThatTheKindDoesNotReadAreRefused) {
   EXPECT_EQ(mistakes(scaling), 0u);
   scaling.low_frequency_factor = 2;
   EXPECT_EQ(mistakes(scaling), 1u);
-  EXPECT_EQ(mistakes({.type = RopeScalingType::kLinear}), 1u);
-  EXPECT_EQ(mistakes({.type = RopeScalingType::kYarn}), 2u);
-  EXPECT_EQ(mistakes({.type = RopeScalingType::kLlama3}), 0u);
-  EXPECT_EQ(mistakes({.type = RopeScalingType::kLlama3, .high_frequency_factor = 1}), 1u);
+  scaling = {};
+  scaling.type = RopeScalingType::kLinear;
+  EXPECT_EQ(mistakes(scaling), 1u);
+  scaling.type = RopeScalingType::kYarn;
+  EXPECT_EQ(mistakes(scaling), 2u);
+  scaling.type = RopeScalingType::kLlama3;
+  EXPECT_EQ(mistakes(scaling), 0u);
+  scaling.high_frequency_factor = 1;
+  EXPECT_EQ(mistakes(scaling), 1u);
 }
 
 }  // namespace
