@@ -1,4 +1,4 @@
-// megalith checkpoint: look at saved checkpoints. Changes nothing; the work is in
+// megalith checkpoint: look at saved checkpoints, and write them anew. The work is in
 // megalith/checkpoint.
 #include <algorithm>
 #include <cstdio>
@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/checkpoint_convert.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "megalith/checkpoint/checkpoint.hpp"
@@ -269,13 +270,14 @@ constexpr CheckpointCommand kCommands[] = {
     {"inspect", run_inspect, "DIR: iteration, configuration, tensors; --verify the checksums"},
     {"list",    run_list,    "DIR: the checkpoints of a save folder"},
     {"diff",    run_diff,    "A B: configuration, and the largest difference of each tensor"},
+    {"convert", run_checkpoint_convert, "upstream's format to ours; ours in other files or types"},
 };
 // clang-format on
 
 void print_help(FILE* out) {
   fmt::print(out,
              "Usage: megalith checkpoint COMMAND [flags]\n\n"
-             "Look at saved checkpoints.\n\n");
+             "Look at saved checkpoints, and convert them.\n\n");
   for (const auto& command : kCommands) {
     fmt::print(out, "  {:<9}{}\n", command.name, command.summary);
   }
