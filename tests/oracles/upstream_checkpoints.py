@@ -3,7 +3,7 @@
     HF_HUB_OFFLINE=1 .venv/bin/python tests/oracles/upstream_checkpoints.py --output tests/golden/upstream-checkpoints
 
 writes one save folder per entry of COMMITTED, and gpt2.safetensors and llama.safetensors: the weights under this
-project's names, "input_ids" [2, 16] and "logits" [2, 16, 61] of transformers' GPT2LMHeadModel and LlamaForCausalLM in
+project's names, "input_ids" [2, 16] and "logits" [2, 16, 91] of transformers' GPT2LMHeadModel and LlamaForCausalLM in
 float64, stored as float32. With --all it writes every combination instead, for a run by hand:
 
     .venv/bin/python tests/oracles/upstream_checkpoints.py --all --output DIR --program build/release/megalith
@@ -31,8 +31,8 @@ from safetensors.torch import load_file, save_file
 import gpt2_reference as reference
 
 reference.HIDDEN, reference.HEADS, reference.KV_HEADS = 8, 4, 2
-reference.VOCABULARY, reference.POSITIONS, reference.SWIGLU = 61, 16, 12
-HEAD, PADDED, ITERATION = 2, 64, 7
+reference.VOCABULARY, reference.POSITIONS, reference.SWIGLU = 91, 16, 12
+HEAD, PADDED, ITERATION = 2, 96, 7
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 Layout = collections.namedtuple("Layout", "name llama layers tensor pipeline chunks version naming stream dtype")
