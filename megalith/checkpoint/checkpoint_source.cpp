@@ -9,8 +9,9 @@ namespace {
 constexpr const char* kMainPrefix = "optimizer.main.";
 
 SourceTensor tensor_of(const Checkpoint& checkpoint, const ManifestTensor& stored,
-                       const std::string& name) {
-  const bool is_whole = stored.slices.size() == 1;
+                       const std::string& name, bool keeps_type) {
+  // What is converted has other bytes in the end: it is checked when it is read.
+  const bool is_whole = stored.slices.size() == 1 && keeps_type;
   const auto read = [checkpoint, stored_name = stored.name, is_whole] {
     return is_whole ? checkpoint.map_global(stored_name)->tensor
                     : checkpoint.read_global(stored_name);
@@ -36,8 +37,9 @@ CheckpointSource source_of(const Checkpoint& checkpoint, std::optional<at::Scala
     }
     const auto* main = converts ? manifest.find(kMainPrefix + tensor.name) : nullptr;
     source.takes_main = source.takes_main || main != nullptr;
-    source.model.tensors.push_back(
-        tensor_of(checkpoint, main != nullptr ? *main : tensor, tensor.name));
+    const ManifestTensor& stored = main != nullptr ? *main : tensor;
+    const bool keeps_type = !dtype || tensor.kind != "model" || stored.dtype == *dtype;
+    source.model.tensors.push_back(tensor_of(checkpoint, stored, tensor.name, keeps_type));
   }
   return source;
 }

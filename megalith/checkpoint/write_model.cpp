@@ -34,7 +34,7 @@ bool is_optimizer(const SourceTensor& tensor) { return tensor.name.starts_with("
 /// The whole tensor as one slice, in the type that is wanted.
 NewSlice slice_of(const SourceTensor& tensor, const std::string& origin,
                   const WriteOptions& options) {
-  const bool converts = options.dtype && c10::isFloatingType(tensor.dtype);
+  const bool converts = options.dtype && c10::isFloatingType(tensor.dtype) && !is_optimizer(tensor);
   const at::ScalarType dtype = converts ? *options.dtype : tensor.dtype;
   return {tensor.name,
           is_optimizer(tensor) ? "optimizer" : "model",
