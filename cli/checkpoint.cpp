@@ -1,5 +1,4 @@
-// megalith checkpoint: look at saved checkpoints; the commands that make some are in files of their
-// own (commands.hpp). Changes nothing; the work is in
+// megalith checkpoint: look at saved checkpoints, and the commands that write some. The work is in
 // megalith/checkpoint.
 #include <algorithm>
 #include <cstdio>
@@ -7,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/checkpoint_convert.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "megalith/checkpoint/checkpoint.hpp"
@@ -272,13 +272,14 @@ constexpr CheckpointCommand kCommands[] = {
     {"diff",    run_diff,    "A B: configuration, and the largest difference of each tensor"},
     {"import-hf", run_import_hf, "PATH --save DIR: a checkpoint of a Hugging Face model"},
     {"export-hf", run_export_hf, "--load DIR --save DIR: a Hugging Face model of a checkpoint"},
+    {"convert", run_checkpoint_convert, "upstream's format to ours; ours in other files or types"},
 };
 // clang-format on
 
 void print_help(FILE* out) {
   fmt::print(out,
              "Usage: megalith checkpoint COMMAND [flags]\n\n"
-             "Look at saved checkpoints, bring models in and out.\n\n");
+             "Look at saved checkpoints, convert them, bring models in and out.\n\n");
   for (const auto& command : kCommands) {
     fmt::print(out, "  {:<11}{}\n", command.name, command.summary);
   }

@@ -39,6 +39,12 @@ void write_slices(const std::string& folder, const std::string& name, std::vecto
   for (const auto& entry : writer.entries()) {
     const NewSlice& slice = by_key.at(entry.name);
     const std::string sum = writer.append(slice.read());
+    if (!slice.sha256.empty() && sum != slice.sha256) {
+      throw UsageError(
+          "{}: damaged: the checksum of '{}' does not match; restore the file or take an earlier "
+          "checkpoint with --ckpt-step",
+          slice.origin, slice.name);
+    }
     manifest.tensors.push_back({slice.name,
                                 slice.kind,
                                 entry.dtype,

@@ -24,6 +24,8 @@ struct NewSlice {
   at::ScalarType dtype = at::kFloat;
   std::vector<int64_t> global_shape, offset, length;
   std::function<at::Tensor()> read;
+  std::string sha256 = {};  // of its bytes where known: others are refused with a UsageError
+  std::string origin = {};  // for that message
 
   /// A whole tensor keeps its name, so that the file means the same to any reader.
   std::string key() const;

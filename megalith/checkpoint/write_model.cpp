@@ -32,8 +32,9 @@ int64_t bytes_of(const NewSlice& slice) {
 bool is_optimizer(const SourceTensor& tensor) { return tensor.name.starts_with("optimizer."); }
 
 /// The whole tensor as one slice, in the type that is wanted.
-NewSlice slice_of(const SourceTensor& tensor, const WriteOptions& options) {
-  const bool converts = options.dtype && c10::isFloatingType(tensor.dtype);
+NewSlice slice_of(const SourceTensor& tensor, const std::string& origin,
+                  const WriteOptions& options) {
+  const bool converts = options.dtype && c10::isFloatingType(tensor.dtype) && !is_optimizer(tensor);
   const at::ScalarType dtype = converts ? *options.dtype : tensor.dtype;
   return {tensor.name,
           is_optimizer(tensor) ? "optimizer" : "model",
@@ -45,7 +46,9 @@ NewSlice slice_of(const SourceTensor& tensor, const WriteOptions& options) {
             const at::Tensor value = tensor.read();
             // Equal types pass through: bits stay what they are.
             return value.scalar_type() == dtype ? value : value.to(dtype);
-          }};
+          },
+          dtype == tensor.dtype ? tensor.sha256 : "",
+          origin};
 }
 
 /// The slices of one kind dealt to `num_files` files, largest first to the file with the least.
@@ -105,7 +108,7 @@ std::string write_model(const ModelSource& source, const std::string& save_folde
   prepare_folder(save_folder, temporary, target.string());
   std::map<std::string, std::vector<NewSlice>> by_kind;
   for (const auto& tensor : source.tensors) {
-    NewSlice slice = slice_of(tensor, options);
+    NewSlice slice = slice_of(tensor, source.origin, options);
     by_kind[slice.kind].push_back(std::move(slice));
   }
   Manifest manifest{source.iteration, Layout{}, token, meta_of(source), {}, {}};

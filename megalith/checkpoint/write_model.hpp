@@ -18,7 +18,7 @@ namespace megalith {
 
 struct WriteOptions {
   int64_t num_files = 1;  // of each kind; whole tensors, balanced by bytes
-  /// Of floating-point tensors; nothing keeps the source's.
+  /// Of the floating-point weights; nothing keeps the source's. The optimizer's are never changed.
   std::optional<at::ScalarType> dtype = std::nullopt;
 };
 
