@@ -165,6 +165,33 @@ TEST(HuggingFace, GptTwoWithoutPrefixAndWithBuffersIsTheSameModel) {
   check_gives_back(import_to(folder, plain), model);
 }
 
+/// Norms in fp32 beside matrices in bf16: each keeps its type, and most elements name the model's.
+TEST(HuggingFace, MixedTypesStayMixed) {
+  const TemporaryFolder folder;
+  const HuggingFaceModel model = open_hugging_face(source_of("llama"));
+  std::filesystem::create_directories(folder.path("mixed"));
+  std::vector<SafetensorsEntry> entries;
+  for (const auto& name : model.files->names()) {
+    const auto& shape = model.files->entry(name).shape;
+    entries.push_back({name, shape.size() == 1 ? at::kFloat : at::kBFloat16, shape});
+  }
+  SafetensorsWriter writer(folder.path("mixed/model.safetensors"), entries, {});
+  for (const auto& entry : writer.entries()) {
+    writer.append(model.files->tensor(entry.name).to(entry.dtype));
+  }
+  writer.commit();
+  folder.write("mixed/config.json", model.config.json.dump());
+  const HuggingFaceModel mixed = open_hugging_face(folder.path("mixed"));
+  const Checkpoint checkpoint = import_to(folder, mixed);
+  check_gives_back(checkpoint, mixed);
+  EXPECT_EQ(weights_dtype(checkpoint), at::kBFloat16);
+  EXPECT_EQ(checkpoint.manifest().find("decoder.final_layernorm.weight")->dtype, at::kFloat);
+  write_hugging_face(checkpoint, folder.path("out"));
+  const HuggingFaceModel again = open_hugging_face(folder.path("out"));
+  EXPECT_EQ(again.config.json.at("torch_dtype"), "bfloat16");
+  check_gives_back(checkpoint, again);
+}
+
 struct Published {
   const char* name;
   const char* config;
