@@ -51,15 +51,13 @@ void OrderFlags::add_to(CommandLine& line) {
   line.section("Kind", {{"dataset", choice(kind, {"gpt", "bert"}),
                          "What the samples are for: windows of tokens, or masked sentences."}});
   for (const auto& [title, fields] : config.sections()) {
-    const bool whole = title == "Data" || title == "Tokenizer";
+    const bool whole = title == "Data" || title == "Tokenizer" || title == "BERT's samples";
     if (whole) line.section(title, fields);
     for (const Field& field : fields) {
       if (whole) used.insert(field.name);
       if (!whole && kSizeFlags.contains(field.name)) sizes.push_back(field);
     }
   }
-  line.section("BERT's samples", bert.fields());
-  for (const Field& field : bert.fields()) used.insert(field.name);
   sizes.push_back({"num-samples", &num_samples,
                    "TRAIN,VALID,TEST: sizes of the three datasets, instead of those that follow "
                    "from iterations and batch sizes."});
@@ -107,7 +105,7 @@ int64_t OrderFlags::iterations() const {
 
 void OrderFlags::check_kind(const CommandLine& line, Problems& problems) const {
   if (kind == DatasetKind::kBert) {
-    bert.check(config.training.seq_length, config.training.seed, problems);
+    config.bert.check(config.training.seq_length, config.training.seed, problems);
     return;
   }
   BertDataConfig names;
@@ -123,7 +121,7 @@ DatasetRequest OrderFlags::request(const CommandLine& line) const {
   DatasetRequest request{.kind = kind,
                          .sequence_length = config.training.seq_length,
                          .seed = config.training.seed,
-                         .bert = bert};
+                         .bert = config.bert};
   if (request.sequence_length < 1) {
     problems.add_missing("seq-length", "give the tokens of one sample, e.g. 1024");
   }

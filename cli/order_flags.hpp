@@ -14,7 +14,6 @@ namespace megalith::cli {
 struct OrderFlags {
   RunConfig config;
   DatasetKind kind = DatasetKind::kGpt;
-  BertDataConfig bert;
   std::optional<std::string> num_samples;
 
   void add_to(CommandLine& line);

@@ -1,9 +1,10 @@
-// megalith pretrain gpt: flags and run file to a RunConfig, checks, ranks, trainer.
+// megalith pretrain: flags and run file to a RunConfig, checks, ranks, trainer.
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/foreign_flags.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/process_settings.hpp"
+#include "megalith/checkpoint/model_io.hpp"
 #include "megalith/core/digest.hpp"
 #include "megalith/core/output_path.hpp"
 #include "megalith/planner/plan.hpp"
@@ -59,8 +60,9 @@ std::function<bool(const std::string&)> given_flags(const CommandLine& line) {
 void print_plan(RunConfig& config, const LaunchEnvironment& environment) {
   const auto tokenizer = make_tokenizer(config.tokenizer);
   config.model.vocab_size = tokenizer->vocab_size();
-  const PlanRequest request = config.plan_request(environment.world_size);
   const auto checkpoint = find_training_checkpoint(config.checkpoint);
+  if (checkpoint) config.model.vocab_size = model_vocab_size(config.model.vocab_size, *checkpoint);
+  const PlanRequest request = config.plan_request(environment.world_size);
   if (checkpoint) {
     const auto review = review_settings(
         config, request.layout, config.distributed.threads_of_rank(environment), *checkpoint);
@@ -115,7 +117,7 @@ int run_pretrain(const Words& words) {
       "megalith pretrain",
       "Trains a model on an indexed dataset (see megalith preprocess). One process is one "
       "rank; start several with megalith launch, torchrun, mpirun or srun.");
-  line.positional("MODEL", model, "Which model to train: gpt.", 1, 1);
+  line.positional("MODEL", model, "Which model to train: gpt or bert.", 1, 1);
   for (const auto& [title, fields] : config.sections()) line.section(title, fields);
   line.section("Checking",
                {{"dry-run", &dry_run,
@@ -131,9 +133,10 @@ int run_pretrain(const Words& words) {
   const LaunchEnvironment environment = read_launch_environment();
   Problems problems;
   if (!line.parse(words, problems, environment.rank == 0)) return 0;
-  if (model.size() == 1 && model[0] != "gpt") {
-    problems.add("'{}' is no model this program trains; give gpt", model[0]);
+  if (model.size() == 1 && model[0] != "gpt" && model[0] != "bert") {
+    problems.add("'{}' is no model this program trains; give gpt or bert", model[0]);
   }
+  if (model.size() == 1) config.choose_model(model[0]);
   take_checkpoint_args(config, given_flags(line), problems);
   config.resolve_and_check(environment, problems);
   if (!dry_run) config.distributed.check_device(environment, problems);

@@ -12,7 +12,7 @@ LanguageModelHead::LanguageModelHead(const ParameterBuilder& parameters, const M
       openai_gelu_(config.openai_gelu),
       dense_(parameters, "dense", config.hidden_size, config.hidden_size,
              Init::normal(config.init_method_std)),
-      norm_(parameters, "layernorm", config),
+      norm_(parameters, "layernorm", config.hidden_size, config),
       word_embeddings_(word_embeddings),
       bias_(parameters.vocabulary("bias", config.vocab_size,
                                   config.padded_vocab_size(tensor.size()), -1, Init::zeros())) {}

@@ -33,7 +33,7 @@ Transformer::Transformer(const ParameterBuilder& root, const std::string& stack,
   for (int64_t layer = range_.first; layer < range_.last; ++layer) {
     layers_.emplace_back(scope.scope(fmt::format("layers.{}", layer)), config, layer, tensor_);
   }
-  if (range_.output) final_norm_ = Norm(scope, "final_layernorm", config);
+  if (range_.output) final_norm_ = Norm(scope, "final_layernorm", config.hidden_size, config);
 }
 
 at::Tensor Transformer::embed(const ModelInput& input, const LayerContext& context) const {
@@ -83,8 +83,9 @@ at::Tensor Transformer::run_layers(at::Tensor hidden, const LayerContext& contex
 at::Tensor Transformer::forward(const ModelInput& input, LayerContext& context,
                                 const RecomputePlan& plan) const {
   if (config_.position_embedding == PositionEmbedding::kRope) {
-    context.rotary =
-        ops::rotary_angles(input.position_ids, config_.rotary_size(), config_.rotary_base);
+    context.rotary = ops::rotary_angles(
+        input.position_ids,
+        rotary_frequencies(config_.rotary_size(), config_.rotary_base, config_.rope_scaling));
   }
   if (input.segments.defined()) {
     context.visible =

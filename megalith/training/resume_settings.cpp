@@ -73,11 +73,22 @@ std::string value_text(const Json& value) {
 
 std::vector<std::string> shape_mistakes(const ModelConfig& wanted, const ModelConfig& stored,
                                         bool with_vocabulary) {
+  if (wanted.bidirectional != stored.bidirectional) {
+    return {
+        fmt::format("it holds a {0} model and this run is of a {1}: go on by megalith pretrain {0}",
+                    stored.family(), wanted.family())};
+  }
   std::vector<std::string> mistakes;
+  if (wanted.binary_head != stored.binary_head) {
+    mistakes.push_back(fmt::format(
+        "--bert-no-binary-head: the checkpoint's model has {} sentence order head; {}",
+        stored.binary_head ? "a" : "no", stored.binary_head ? "leave it out" : "give it, too"));
+  }
   const Json of_flags = resolved_shape(wanted), of_checkpoint = resolved_shape(stored);
   for (const auto& [flag, value] : of_flags.items()) {
     const Json& saved = of_checkpoint.at(flag);
-    if (saved == value || (flag == "vocab-size" && !with_vocabulary)) continue;
+    const bool is_told = flag == "binary-head" || (flag == "vocab-size" && !with_vocabulary);
+    if (saved == value || is_told) continue;
     mistakes.push_back(fmt::format(
         "{}{}: the checkpoint says {}, the flags say {}", flag == "vocab-size" ? "" : "--",
         flag == "vocab-size" ? "size of the tokenizer's vocabulary" : flag, value_text(saved),
@@ -151,13 +162,23 @@ std::optional<Checkpoint> find_training_checkpoint(const CheckpointConfig& confi
     return std::nullopt;
   }
   const auto checkpoint = Checkpoint::open(*config.load, config.ckpt_step);
-  for (const char* part : {"model", "tokenizer", "configuration", "layout", "training"}) {
-    if (!checkpoint.meta().contains(part)) {
+  // A run's checkpoint has all parts; a converted one has the model, and "training" when its source
+  // said how far it was trained.
+  const bool is_run = checkpoint.meta().contains("configuration");
+  for (const char* part : {"model", "tokenizer", "layout", "training"}) {
+    const bool is_wanted = is_run || part == std::string("model");
+    if (is_wanted && !checkpoint.meta().contains(part)) {
       throw UsageError(
           "{}: does not say its '{}', so no training run saved it; give a folder that "
-          "megalith pretrain saved",
+          "megalith pretrain or checkpoint convert wrote",
           checkpoint.folder(), part);
     }
+  }
+  if (!config.finetune && !checkpoint.meta().contains("training")) {
+    throw UsageError(
+        "{}: holds weights and does not say how far a run had got with them; start a new run from "
+        "them by --finetune",
+        checkpoint.folder());
   }
   return checkpoint;
 }
@@ -178,18 +199,28 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
   if (!checkpoint) return;  // a run that starts anew goes by its flags
   const auto& meta = checkpoint->meta();
   const ModelConfig stored = model_config_from(*checkpoint);
+  const FieldList family = config.model.family_fields();
+  const auto is_family = [&](const std::string& name) {
+    return std::any_of(family.begin(), family.end(),
+                       [&](const Field& field) { return field.name == name; });
+  };
   for (const auto& field : config.model.shape_fields()) {
-    // The size of the vocabulary is the tokenizer's word, and has a flag of that name.
-    if (field.name == "vocab-size" || given(field.name)) continue;
-    take(field, meta.at("model").at(field.name), checkpoint->folder());
+    // The size of the vocabulary is the tokenizer's word, and has a flag of that name; the family
+    // is the command's.
+    const bool is_others = field.name == "vocab-size" || is_family(field.name);
+    if (is_others || given(field.name)) continue;
+    // An older checkpoint says nothing about what was built later.
+    const auto& shape = meta.at("model");
+    if (shape.contains(field.name)) take(field, shape.at(field.name), checkpoint->folder());
   }
   for (const auto& field : config.training.fields()) {
     if (field.name != "seq-length" || given(field.name)) continue;
+    if (!meta.contains("configuration")) continue;  // converted: no run, no sequence length
     take(field, meta.at("configuration").at("Training").at(field.name), checkpoint->folder());
   }
-  if (!given("tokenizer-type")) {
+  if (!given("tokenizer-type") && meta.contains("tokenizer")) {
     for (const auto& field : config.tokenizer.fields()) {
-      if (!given(field.name)) {
+      if (!given(field.name) && meta.at("tokenizer").contains(field.name)) {
         take(field, meta.at("tokenizer").at(field.name), checkpoint->folder());
       }
     }
@@ -207,8 +238,8 @@ SettingsReview review_settings(RunConfig& config, const Layout& layout, int64_t 
   const bool resumes = !config.checkpoint.finetune && !config.checkpoint.no_load_optim;
   if (resumes && checkpoint.names("optimizer").empty()) {
     review.mistakes.push_back(
-        "it was saved with --no-save-optim and holds no optimizer state; go on with new moments by "
-        "--no-load-optim, or start a new run from its weights by --finetune");
+        "it holds no optimizer state (saved with --no-save-optim, or converted); go on with new "
+        "moments by --no-load-optim, or start a new run from its weights by --finetune");
   } else if (resumes) {
     const Json& kind = meta.at("configuration").at("Optimizer").at("optimizer");
     const Json mine = fields_to_json(config.optimizer.fields()).at("optimizer");
@@ -219,7 +250,8 @@ SettingsReview review_settings(RunConfig& config, const Layout& layout, int64_t 
           value_text(kind), value_text(mine)));
     }
   }
-  if (config.checkpoint.finetune) return review;  // a new run, with settings of its own
+  if (config.checkpoint.finetune) return review;       // a new run, with settings of its own
+  if (!meta.contains("configuration")) return review;  // converted: there are none to compare
 
   review.conflicts = compare_flags(config, layout, meta);
   const Json& saved = meta.at("layout");

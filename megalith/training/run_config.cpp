@@ -159,10 +159,15 @@ void CheckpointConfig::check(Problems& problems) const {
   }
 }
 
+void RunConfig::choose_model(const std::string& family) {
+  if (family == "bert") model.become_bert(!bert.no_binary_head);
+}
+
 std::vector<std::pair<std::string, FieldList>> RunConfig::sections() {
   return {{"Model", model.fields()},
           {"Tokenizer", tokenizer.fields()},
           {"Data", data.fields()},
+          {"BERT's samples", bert.fields()},
           {"Training", training.fields()},
           {"Batch size", batch.fields()},
           {"Optimizer", optimizer.fields()},
@@ -192,6 +197,7 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
   model.check(tensor, problems);
   check_tokenizer_config(tokenizer, problems);
   data.check(problems);
+  if (is_bert()) bert.check(training.seq_length, training.seed, problems);
   distributed.check_settings(environment, problems);
   if (training.bf16 && training.fp16)
     problems.add("--bf16 and --fp16 exclude each other; give one");
@@ -234,6 +240,7 @@ PlanRequest RunConfig::plan_request(int64_t world_size) const {
   request.keeps_masks = !on_cpu || training.fp16;
   request.widens_products = on_cpu && training.fp16;
   request.moments = optimizer.kind == OptimizerKind::kAdam ? 2 : 1;
+  if (is_bert()) request.predicted_share = bert.mask_prob;
   const RecomputePlan plan = training.recompute_plan();
   request.recompute = static_cast<PlanRequest::Recompute>(plan.kind);
   request.recompute_layers = plan.num_layers;

@@ -83,6 +83,7 @@ struct RunConfig {
   ModelConfig model;
   TokenizerConfig tokenizer;
   DataConfig data;
+  BertDataConfig bert;
   TrainingConfig training;
   BatchSizeConfig batch;
   OptimizerConfig optimizer;
@@ -91,6 +92,11 @@ struct RunConfig {
   DistributedConfig distributed;
   LoggingConfig logging;
   CheckpointConfig checkpoint;
+
+  /// What `megalith pretrain MODEL` says: "gpt" or "bert"; BERT's variants as --bert-no-binary-head
+  /// leaves them. To be called before everything below.
+  void choose_model(const std::string& family);
+  bool is_bert() const { return model.bidirectional; }
 
   /// Titled groups of flags, in the order of --help.
   std::vector<std::pair<std::string, FieldList>> sections();

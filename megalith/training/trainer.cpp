@@ -73,7 +73,8 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
                       distributed_.device(), config_.training.seed);
   const int64_t bucket = config_.training.ddp_bucket_size.value_or(
       std::max<int64_t>(40'000'000, 1'000'000 * data_size));
-  gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(), bucket);
+  gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(),
+                                                groups_.tensor(), bucket);
   optimizer_ = std::make_unique<Optimizer>(model_->parameters(), *gradients_, config_.optimizer,
                                            groups_.model(), groups_.tensor().rank == 0);
   resume();
@@ -96,6 +97,12 @@ void Trainer::open_data() {
   request.vocab_size = tokenizer_->vocab_size();
   request.eod = tokenizer_->eod();
   request.pad = tokenizer_->pad();
+  if (config_.is_bert()) {
+    request.kind = DatasetKind::kBert;
+    request.bert = config_.bert;
+    request.word_pieces =
+        make_word_pieces(tokenizer_.get(), config_.model.vocab_size, config_.data.mock_data);
+  }
   request.tokenizer_json = tokenizer_->description().dump(4);
   const char* const what = "building the sample index";
   if (groups_.world_rank() == 0) {
