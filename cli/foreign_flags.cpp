@@ -92,8 +92,6 @@ void add_refused(std::vector<ForeignFlag>& flags) {
           {"fp8-format", "fp8-recipe", "fp8-amax-history-len", "fp8-amax-compute-algo"});
   refused("fp8 is not built", 0, {"fp8-param-gather"});
   refused("norm weights are stored as they are", 0, {"apply-layernorm-1p"});
-  refused("the original norm order is not built yet", 0,
-          {"apply-residual-connection-post-layernorm"});
   refused("give --rope-scaling-type linear with --rope-scaling-factor", 1,
           {"rotary-seq-len-interpolation-factor"});
   refused("softmax runs in fp32, so the scaling it guards against is not needed", 0,
@@ -120,8 +118,6 @@ void add_refused(std::vector<ForeignFlag>& flags) {
   refused("use a profiler on the process", 1, {"profile-step-start", "profile-step-end"});
   refused("use a profiler on the process", -1, {"profile-ranks"});
   refused("slow ranks are not looked for", 0, {"log-straggler"});
-  refused("BERT is not built yet; a GPT has no such head", 0, {"bert-no-binary-head"});
-  refused("BERT is not built yet", 1, {"mask-prob", "short-seq-prob"});
   refused("there is no encoder beside the decoder; give --seq-length", 1, {"decoder-seq-length"});
   refused("every data rank holds the whole model so far", 1, {"data-parallel-sharding-strategy"},
           "no_shard");

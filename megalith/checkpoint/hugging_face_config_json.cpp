@@ -132,7 +132,12 @@ Json llama_like_fields(Family family, const ModelConfig& config) {
 }  // namespace
 
 std::vector<std::string> hugging_face_misfits(Family family, const ModelConfig& config) {
-  return family == Family::kGpt2 ? gpt2_misfits(config) : llama_like_misfits(family, config);
+  auto misfits =
+      family == Family::kGpt2 ? gpt2_misfits(config) : llama_like_misfits(family, config);
+  if (config.residual_post_layernorm) {
+    misfits.emplace_back("--apply-residual-connection-post-layernorm must be off");
+  }
+  return misfits;
 }
 
 nlohmann::ordered_json hugging_face_config_json(Family family, const ModelConfig& config,

@@ -159,7 +159,7 @@ void check_folder(const Checkpoint& checkpoint, const std::string& folder) {
 
 HuggingFaceFamily choose_family(const Checkpoint& checkpoint,
                                 std::optional<HuggingFaceFamily> wanted) {
-  const ModelConfig config = model_config_from(checkpoint);
+  const ModelConfig config = gpt_config_from(checkpoint);
   std::vector<HuggingFaceFamily> candidates;
   if (wanted) {
     candidates = {*wanted};

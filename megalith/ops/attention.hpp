@@ -16,8 +16,8 @@ namespace megalith::ops {
 struct AttentionOptions {
   bool causal = true;                 // query i sees keys 0..i (needs as many keys as queries)
   std::optional<at::Tensor> visible;  // bool, broadcast to [B, A, S, Sk]: true where seen
-  at::Tensor key_mask;   // bool [B, Sk] or undefined: false hides a key from all queries
-  double dropout = 0.0;  // on the probabilities
+  at::Tensor key_mask = {};  // bool [B, Sk] or undefined: false hides a key from all queries
+  double dropout = 0.0;      // on the probabilities
   std::optional<at::Generator> generator = {};  // required when dropout > 0
 };
 

@@ -2,9 +2,9 @@
 //
 // The fused operator of LibTorch reaches a tenth of a CPU's peak; here every product is one of
 // oneDNN's small ones, scores never leave the cache, and keys after a block's last query are
-// skipped (Dao et al., FlashAttention, 2022), as are those of the padding at a sequence's end.
-// Works in fp32, also for bf16 tensors. Dropout on the probabilities is a function of a key, so
-// backward needs no mask either. attention.hpp chooses.
+// skipped (Dao et al., FlashAttention, 2022), as is the padding at a sequence's end. Works in fp32,
+// also for bf16 tensors. Dropout on the probabilities is a function of a key, so backward needs no
+// mask of it. attention.hpp chooses.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,9 +17,10 @@ namespace megalith::ops {
 bool takes_blocks(const at::Tensor& queries, const at::Tensor& keys, bool causal);
 
 struct BlockedOptions {
-  bool causal = true;   // needs as many keys as queries
-  at::Tensor key_mask;  // [B, Sk] bool or undefined, without `causal`: false hides a key from all
-  double dropout = 0;   // on the probabilities
+  bool causal = true;        // needs as many keys as queries
+  at::Tensor key_mask = {};  // bool [B, Sk] or undefined: false hides a key from all queries; not
+                             // with `causal`
+  double dropout = 0;        // on the probabilities
   uint64_t dropout_key = 0;
 };
 

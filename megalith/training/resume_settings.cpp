@@ -74,15 +74,15 @@ std::string value_text(const Json& value) {
 std::vector<std::string> shape_mistakes(const ModelConfig& wanted, const ModelConfig& stored,
                                         bool with_vocabulary) {
   if (wanted.bidirectional != stored.bidirectional) {
-    return {
-        fmt::format("it holds a {0} model and this run is of a {1}: go on by megalith pretrain {0}",
-                    stored.family(), wanted.family())};
+    return {fmt::format("it holds a model of megalith pretrain {}, and this is pretrain {}",
+                        stored.family(), wanted.family())};
   }
   std::vector<std::string> mistakes;
   if (wanted.binary_head != stored.binary_head) {
     mistakes.push_back(fmt::format(
-        "--bert-no-binary-head: the checkpoint's model has {} sentence order head; {}",
-        stored.binary_head ? "a" : "no", stored.binary_head ? "leave it out" : "give it, too"));
+        "--bert-no-binary-head: the checkpoint's model has {} sentence order head, and this run's "
+        "{}",
+        stored.binary_head ? "a" : "no", wanted.binary_head ? "has one" : "has none"));
   }
   const Json of_flags = resolved_shape(wanted), of_checkpoint = resolved_shape(stored);
   for (const auto& [flag, value] : of_flags.items()) {
@@ -225,7 +225,15 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
       }
     }
   }
+  if (config.is_bert() && stored.bidirectional && !given("bert-no-binary-head")) {
+    config.bert.no_binary_head = !stored.binary_head;
+    config.choose_model(stored.family());
+  }
   for (const auto& mistake : shape_mistakes(config.model, stored, /*with_vocabulary=*/false)) {
+    if (config.is_bert() != stored.bidirectional) {
+      problems.add("--load {}: {}", checkpoint->folder(), mistake);
+      continue;
+    }
     problems.add("{}; leave it out with --use-checkpoint-args", mistake);
   }
 }

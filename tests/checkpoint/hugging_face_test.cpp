@@ -11,6 +11,7 @@
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/checkpoint/write_model.hpp"
+#include "megalith/models/gpt.hpp"
 #include "megalith/parallel/collectives.hpp"
 #include "support/global_tensors.hpp"
 #include "support/numeric.hpp"

@@ -13,6 +13,7 @@
 #include "megalith/checkpoint/upstream_folder.hpp"
 #include "megalith/checkpoint/upstream_names.hpp"
 #include "megalith/core/error.hpp"
+#include "megalith/models/gpt.hpp"
 #include "support/golden.hpp"
 #include "support/numeric.hpp"
 #include "support/temporary_folder.hpp"

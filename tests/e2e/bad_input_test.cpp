@@ -225,7 +225,7 @@ TEST_F(BadInput, FlagsThatAreNone) {
       {"... --distributed-backend nccl --device cpu", 2, {"nccl needs --device cuda"}},
       {"... --tokenizer-type GPT2BPETokeniser", 2, {"did you mean GPT2BPETokenizer?"}},
       {"pretrain", 2, {"MODEL is missing", "--num-layers is missing", "--lr is missing"}},
-      {"pretrain bert", 2, {"'bert' is no model this program trains"}},
+      {"pretrain t5", 2, {"'t5' is no model this program trains; give gpt or bert"}},
       {"pretrian gpt", 2, {"unknown subcommand 'pretrian'; did you mean pretrain?"}},
   });
 }

@@ -9,6 +9,7 @@
 
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/core/atomic_file.hpp"
+#include "megalith/models/gpt.hpp"
 #include "megalith/tokenizer/tokenizer.hpp"
 #include "support/process.hpp"
 #include "support/temporary_folder.hpp"

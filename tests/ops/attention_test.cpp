@@ -159,6 +159,113 @@ TEST(Attention, BlocksEqualTheExactResultAndGradients) {
   }
 }
 
+/// [B, Sk]: sequences of several lengths, the first with hidden keys in its middle.
+at::Tensor padded_keys(int64_t batch, int64_t keys) {
+  at::Tensor mask = at::ones({batch, keys}, at::kBool);
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t padding = b * keys / batch;
+    mask[b].narrow(0, keys - padding, padding).fill_(false);
+  }
+  mask[0].narrow(0, keys / 3, 2).fill_(false);
+  return mask;
+}
+
+TEST(Attention, KeyMaskIsAMaskOfPairs) {
+  const at::Tensor q = normal({6, 3, 4, 5}, 1), k = normal({6, 3, 2, 5}, 2),
+                   v = normal({6, 3, 2, 5}, 3);
+  const at::Tensor mask = padded_keys(3, 6);
+  const auto pairs = [&](const at::Tensor& visible) {
+    return mask.unsqueeze(1).unsqueeze(1).logical_and(visible);
+  };
+  const at::Tensor all = at::ones({1, 1, 6, 6}, at::kBool);
+  at::Tensor some = integers({3, 1, 6, 6}, 2, 9).to(at::kBool);
+  some.select(-1, 0).fill_(true);
+  for (const double dropout : {0.0, kPlain}) {
+    for (const bool causal : {false, true}) {
+      for (const auto& visible : {std::optional<at::Tensor>(), std::optional<at::Tensor>(some)}) {
+        auto made = options(causal, visible, dropout);
+        made.key_mask = mask;
+        expect_close(ops::attention(q, k, v, made),
+                     by_loops(q, k, v, causal, pairs(visible.value_or(all))), 1e-13);
+      }
+    }
+  }
+}
+
+/// Keys hidden from all queries, in blocks: outputs and gradients against the plain form in double,
+/// with dropout too (whose mask does not depend on how many keys are seen).
+TEST(Attention, BlocksHideMaskedKeys) {
+  const double probability = 0.3;
+  const uint64_t key = 77;
+  for (const auto& [queries, keys, kv_heads, dropout] : {std::tuple{6, 6, 4, false},
+                                                         {130, 130, 2, false},
+                                                         {70, 200, 4, false},
+                                                         {130, 130, 4, true}}) {
+    const int64_t batch = 3, heads = 4, size = 20;
+    const at::Tensor q = normal({queries, batch, heads, size}, 1),
+                     k = normal({keys, batch, kv_heads, size}, 2),
+                     v = normal({keys, batch, kv_heads, size}, 3),
+                     slope = normal({queries, batch, heads, size}, 4);
+    const at::Tensor mask = padded_keys(batch, keys);
+    at::Tensor factors;
+    if (dropout) {
+      const int64_t padded = (keys + 63) / 64 * 64;
+      factors = at::empty({batch * heads * queries, padded}, at::kFloat);
+      for (int64_t block = 0; block < factors.numel() / 64; ++block) {
+        ops::mask_factors(ops::DropoutMask::of(probability, key), block,
+                          factors.mutable_data_ptr<float>() + 64 * block);
+      }
+      factors = factors.view({batch, heads, queries, padded}).narrow(-1, 0, keys);
+    }
+    const auto exact_attention = [&](const std::vector<at::Tensor>& in) {
+      const auto first = [](const at::Tensor& x) { return x.permute({1, 2, 0, 3}); };
+      const auto all_heads = [&](const at::Tensor& x) {
+        return first(x).repeat_interleave(heads / x.size(2), 1);
+      };
+      at::Tensor scores = at::matmul(first(in[0]), all_heads(in[1]).transpose(-1, -2)) /
+                          std::sqrt(static_cast<double>(size));
+      scores = scores.masked_fill(mask.unsqueeze(1).unsqueeze(1).logical_not(),
+                                  -std::numeric_limits<double>::infinity());
+      at::Tensor kept = scores.softmax(-1);
+      if (factors.defined()) kept = kept * factors;
+      return at::matmul(kept, all_heads(in[2])).permute({2, 0, 1, 3});
+    };
+    const auto run = [&, is_dropped = dropout](at::ScalarType dtype) {
+      std::vector<at::Tensor> in{q.to(dtype, false, true), k.to(dtype, false, true),
+                                 v.to(dtype, false, true)};
+      for (auto& x : in) x.set_requires_grad(true);
+      const at::Tensor out = dtype == at::kDouble
+                                 ? exact_attention(in)
+                                 : ops::blocked_attention(in[0], in[1], in[2],
+                                                          {.causal = false,
+                                                           .key_mask = mask,
+                                                           .dropout = is_dropped ? probability : 0,
+                                                           .dropout_key = key});
+      (out * slope.to(dtype)).sum().backward();
+      return std::vector<at::Tensor>{out, in[0].grad(), in[1].grad(), in[2].grad()};
+    };
+    const auto exact = run(at::kDouble);
+    for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, 3e-6}, {at::kBFloat16, 3e-2}}) {
+      const auto narrow = run(dtype);
+      for (size_t i = 0; i < narrow.size(); ++i) {
+        expect_close(narrow[i], exact[i], tolerance,
+                     fmt::format("{} of {} x {}", i, queries, keys));
+      }
+      const at::Tensor hidden = mask.logical_not().t();  // [Sk, B]
+      for (const size_t i : {2, 3}) {
+        EXPECT_EQ(narrow[i].index({hidden}).abs().sum().item<float>(), 0);
+      }
+    }
+  }
+}
+
+TEST(Attention, BlocksRefuseASequenceWithoutKeys) {
+  const at::Tensor x = normal({6, 2, 1, 4}, 1).to(at::kFloat);
+  at::Tensor mask = at::ones({2, 6}, at::kBool);
+  mask[1].fill_(false);
+  EXPECT_THROW(ops::blocked_attention(x, x, x, {.causal = false, .key_mask = mask}), c10::Error);
+}
+
 /// Scores beyond the range of exp, and a query that is not a number.
 TEST(Attention, BlocksKeepLargeScoresAndNotANumber) {
   at::Tensor q = normal({70, 1, 1, 16}, 1) * 100, k = normal({70, 1, 1, 16}, 2) * 100;
@@ -205,8 +312,10 @@ TEST(Attention, BlocksDropByTheMaskOfTheirKey) {
                                v.to(dtype, false, true)};
     for (auto& x : in) x.set_requires_grad(true);
     const at::Tensor out =
-        dtype == at::kDouble ? exact_attention(in)
-                             : ops::blocked_attention(in[0], in[1], in[2], true, probability, key);
+        dtype == at::kDouble
+            ? exact_attention(in)
+            : ops::blocked_attention(in[0], in[1], in[2],
+                                     {.key_mask = {}, .dropout = probability, .dropout_key = key});
     (out * slope.to(dtype)).sum().backward();
     return std::vector<at::Tensor>{out, in[0].grad(), in[1].grad(), in[2].grad()};
   };

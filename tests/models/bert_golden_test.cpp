@@ -1,0 +1,148 @@
+// The original BERT with its norms shifted by one place gives the numbers of transformers'
+// BertForPreTraining: hidden states, pooled output, both heads' logits, losses, every gradient.
+//
+// bert_tiny: tests/oracles/bert_reference.py.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gtest/gtest.h>
+
+#include "megalith/models/bert.hpp"
+#include "support/global_tensors.hpp"
+#include "support/numeric.hpp"
+#include "support/ranks.hpp"
+
+namespace megalith::testing {
+namespace {
+
+constexpr int64_t kBertLayers = 2;
+
+ModelConfig reference_bert() {
+  ModelConfig config;
+  config.num_layers = kBertLayers;
+  config.hidden_size = 16;
+  config.num_attention_heads = 4;
+  config.max_position_embeddings = 20;
+  config.norm_epsilon = 1e-12;
+  config.hidden_dropout = config.attention_dropout = 0;
+  config.vocab_size = 99;
+  config.residual_post_layernorm = true;
+  config.become_bert(/*with_binary_head=*/true);
+  return config;
+}
+
+/// Our names for transformers' parameters: its norms behind a block are ours before the next.
+TensorMap with_our_names(const TensorMap& theirs, const std::string& prefix) {
+  TensorMap ours;
+  const auto take = [&](const std::string& name, const std::string& their_name) {
+    for (const char* kind : {".weight", ".bias"}) {
+      const auto found = theirs.find(prefix + their_name + kind);
+      if (found != theirs.end()) ours[name + kind] = found->second;
+    }
+  };
+  take("embedding.word_embeddings", "bert.embeddings.word_embeddings");
+  take("embedding.position_embeddings", "bert.embeddings.position_embeddings");
+  take("embedding.tokentype_embeddings", "bert.embeddings.token_type_embeddings");
+  take("encoder.layers.0.input_layernorm", "bert.embeddings.LayerNorm");
+  for (int64_t layer = 0; layer < kBertLayers; ++layer) {
+    const auto name = fmt::format("encoder.layers.{}.", layer);
+    const auto their = fmt::format("bert.encoder.layer.{}.", layer);
+    const bool is_last = layer + 1 == kBertLayers;
+    for (const char* part : {"query", "key", "value"}) {
+      take(name + "self_attention." + part, their + "attention.self." + part);
+    }
+    take(name + "self_attention.linear_proj", their + "attention.output.dense");
+    take(name + "pre_mlp_layernorm", their + "attention.output.LayerNorm");
+    take(name + "mlp.linear_fc1", their + "intermediate.dense");
+    take(name + "mlp.linear_fc2", their + "output.dense");
+    take(is_last ? "encoder.final_layernorm"
+                 : fmt::format("encoder.layers.{}.input_layernorm", layer + 1),
+         their + "output.LayerNorm");
+  }
+  take("pooler.dense", "bert.pooler.dense");
+  take("lm_head.dense", "cls.predictions.transform.dense");
+  take("lm_head.layernorm", "cls.predictions.transform.LayerNorm");
+  take("lm_head", "cls.predictions");
+  take("binary_head", "cls.seq_relationship");
+  return ours;
+}
+
+struct Reference {
+  TensorMap golden;
+  ModelInput input;
+  Targets targets;
+
+  Reference() : golden(read_golden_tensors("bert_tiny.safetensors")) {
+    input.tokens = golden.at("input_ids");
+    input.position_ids = at::arange(input.tokens.size(1)).expand_as(input.tokens);
+    input.token_types = golden.at("token_type_ids");
+    input.padding_mask = golden.at("attention_mask").to(at::kBool);
+    targets.labels = golden.at("labels");
+    targets.loss_mask = targets.labels.ge(0).t().to(at::kFloat).contiguous();
+    targets.predicted = targets.loss_mask.reshape({-1}).nonzero().squeeze(-1);
+    targets.is_random = golden.at("next_sentence_label");
+  }
+};
+
+void check_outputs(const BertModel& model, const Reference& reference, const std::string& prefix,
+                   const Group& tensor, double tolerance) {
+  const at::NoGradGuard no_grad;
+  const auto expected = [&](const char* name) { return reference.golden.at(prefix + name); };
+  LayerContext context;
+  const at::Tensor hidden = model.hidden_states(reference.input, context);
+  expect_close(hidden.transpose(0, 1), expected("hidden"), tolerance, "hidden states");
+  const at::Tensor logits = gather_logits(model.logits(hidden), model.config().vocab_size, tensor);
+  expect_close(logits.transpose(0, 1), expected("prediction_logits"), tolerance, "logits");
+  const at::Tensor pooled = model.pooled(hidden);
+  expect_close(pooled, expected("pooled"), tolerance, "pooled");
+  expect_close(model.order_logits(pooled), expected("order_logits"), tolerance, "order logits");
+}
+
+/// -> the loss that is trained on
+at::Tensor check_losses(const BertModel& model, const Reference& reference,
+                        const std::string& prefix, double tolerance) {
+  LayerContext context;
+  const auto parts = model.losses(reference.input, reference.targets, context, {});
+  const at::Tensor masked = parts[0].sum / parts[0].count, order = parts[1].sum / parts[1].count;
+  const auto check = [&](const at::Tensor& loss, const char* name) {
+    expect_close(loss.view({1}), reference.golden.at(prefix + name), tolerance, name);
+  };
+  check(masked, "masked_loss");
+  check(order, "order_loss");
+  check(masked + order, "loss");
+  return masked + order;
+}
+
+void check_bert(bool tanh_gelu, int64_t tensor_size, at::ScalarType dtype, double tolerance) {
+  const std::string prefix = tanh_gelu ? "tanh." : "";
+  SCOPED_TRACE(fmt::format("{}TP {} {}", prefix, tensor_size, c10::toString(dtype)));
+  const Reference reference;
+  ModelConfig config = reference_bert();
+  config.openai_gelu = tanh_gelu;
+  GlobalTensors gradients;
+  run_ranks({.tensor = tensor_size}, [&](RankContext& ctx) {
+    BertModel model(config, ctx.groups(), dtype, at::kCPU, 1);
+    load_slices(model.parameters(), with_our_names(reference.golden, ""));
+    check_outputs(model, reference, prefix, ctx.groups().tensor(), tolerance);
+    check_losses(model, reference, prefix, tolerance).backward();
+    gradients.add_gradients(model.parameters());
+  });
+  if (tanh_gelu) return;  // the file has no gradients of it
+  const TensorMap expected = with_our_names(reference.golden, "grad."), actual = gradients.take();
+  expect_close_maps(actual, expected, tolerance, "gradient of ");
+  for (const auto& [name, gradient] : expected) {
+    // Exactly zero in theory: softmax ignores what is added to every key.
+    if (name.ends_with("key.bias")) continue;
+    expect_close_relative(actual.at(name), gradient, 5 * tolerance, "relative gradient of " + name);
+  }
+}
+
+TEST(BertGolden, EqualsTransformers) {
+  for (const int64_t tensor : {1, 2, 4}) {
+    check_bert(false, tensor, at::kFloat, 1e-5);
+    check_bert(false, tensor, at::kDouble, 2e-7);  // stored as float
+    check_bert(true, tensor, at::kFloat, 1e-5);
+  }
+}
+
+}  // namespace
+}  // namespace megalith::testing
