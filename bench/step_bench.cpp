@@ -83,6 +83,35 @@ void causal_attention(benchmark::State& state, at::ScalarType type) {
 }
 BENCHMARK_CAPTURE(causal_attention, fp32, at::kFloat)->Arg(64)->Arg(1024)->UseRealTime();
 
+/// Bidirectional attention of BERT base as it is trained, forward and backward: [S, B, 12, 64],
+/// a mask of keys that hides `padding` of each sequence.
+void bert_attention(benchmark::State& state, at::ScalarType type, bool fused) {
+  const int64_t batch = state.range(0), seq = state.range(1), padding = state.range(2);
+  const auto input = [&] {
+    return at::randn({seq, batch, 12, 64}).to(type).set_requires_grad(true);
+  };
+  const at::Tensor q = input(), k = input(), v = input();
+  const at::Tensor slope = at::randn({seq, batch, 12, 64}).to(type);
+  at::Tensor mask = at::ones({batch, seq}, at::kBool);
+  mask.narrow(1, seq - padding, padding).fill_(false);
+  const auto heads_first = [](const at::Tensor& x) { return x.permute({1, 2, 0, 3}); };
+  for (auto _ : state) {
+    const at::Tensor out =
+        fused ? at::scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v),
+                                                 mask.unsqueeze(1).unsqueeze(1))
+                    .permute({2, 0, 1, 3})
+              : ops::attention(q, k, v, {.causal = false, .visible = {}, .key_mask = mask});
+    torch::autograd::backward({out}, {slope});
+  }
+  state.SetItemsProcessed(state.iterations() * batch * (seq - padding));
+}
+#define MEGALITH_BERT_SHAPES \
+  ->Args({8, 128, 0})->Args({8, 128, 32})->Args({2, 512, 0})->Args({2, 512, 128})->UseRealTime()
+BENCHMARK_CAPTURE(bert_attention, fp32, at::kFloat, false) MEGALITH_BERT_SHAPES;
+BENCHMARK_CAPTURE(bert_attention, fp32_libtorch, at::kFloat, true) MEGALITH_BERT_SHAPES;
+BENCHMARK_CAPTURE(bert_attention, bf16, at::kBFloat16, false) MEGALITH_BERT_SHAPES;
+BENCHMARK_CAPTURE(bert_attention, bf16_libtorch, at::kBFloat16, true) MEGALITH_BERT_SHAPES;
+
 void adam(benchmark::State& state) {
   at::Tensor p = at::randn({state.range(0)}), g = at::randn_like(p), m = at::zeros_like(p),
              v = at::zeros_like(p), rounded;

@@ -166,25 +166,39 @@ TEST_F(Pretrain, NoticesARankWithOtherFlags) {
   }
 }
 
+struct PaperModel {
+  const char *family, *run_file, *ranks, *count;
+};
+
+void expect_count(const PaperModel& model, const Words& vocabulary) {
+  ProcessOptions options;
+  options.environment = {{"RANK", "0"},        {"WORLD_SIZE", model.ranks},
+                         {"LOCAL_RANK", "0"},  {"LOCAL_WORLD_SIZE", "8"},
+                         {"MASTER_PORT", "1"}, {"MASTER_ADDR", "127.0.0.1"}};
+  Words words{MEGALITH_BINARY, "pretrain", model.family, "--config",
+              fmt::format("{}/configs/{}.toml", MEGALITH_SOURCE_DIR, model.run_file)};
+  words.insert(words.end(), vocabulary.begin(), vocabulary.end());
+  words.insert(words.end(), {"--mock-data", "--dry-run"});
+  const auto result = run_process(words, options);
+  EXPECT_EQ(result.status, 0) << model.run_file << result.err;
+  EXPECT_THAT(result.out, HasSubstr(model.count)) << model.run_file;
+}
+
 TEST(RunFiles, HaveThePapersParameterCounts) {
   const std::string root = MEGALITH_SOURCE_DIR;
-  for (const auto& [name, ranks, count] : {std::tuple{"gpt2_355m", "64", "355788800"},
-                                           {"gpt2_1.2b", "64", "1213479936"},
-                                           {"gpt2_2.5b", "128", "2490408960"},
-                                           {"gpt2_4.2b", "256", "4199109120"},
-                                           {"gpt2_8.3b_table1", "512", "8317040640"},
-                                           {"gpt2_8.3b", "512", "8317040640"}}) {
-    ProcessOptions options;
-    options.environment = {
-        {"RANK", "0"},       {"WORLD_SIZE", ranks},        {"LOCAL_WORLD_SIZE", "8"},
-        {"LOCAL_RANK", "0"}, {"MASTER_ADDR", "127.0.0.1"}, {"MASTER_PORT", "29500"}};
-    const auto result = run_process({MEGALITH_BINARY, "pretrain", "gpt", "--config",
-                                     fmt::format("{}/configs/{}.toml", root, name), "--vocab-file",
-                                     root + "/assets/gpt2/vocab.json", "--merge-file",
-                                     root + "/assets/gpt2/merges.txt", "--mock-data", "--dry-run"},
-                                    options);
-    EXPECT_EQ(result.status, 0) << name << result.err;
-    EXPECT_THAT(result.out, HasSubstr(count)) << name;
+  for (const PaperModel& model : {PaperModel{"gpt", "gpt2_355m", "64", "355788800"},
+                                  {"gpt", "gpt2_1.2b", "64", "1213479936"},
+                                  {"gpt", "gpt2_2.5b", "128", "2490408960"},
+                                  {"gpt", "gpt2_4.2b", "256", "4199109120"},
+                                  {"gpt", "gpt2_8.3b_table1", "512", "8317040640"},
+                                  {"gpt", "gpt2_8.3b", "512", "8317040640"}}) {
+    expect_count(model, {"--vocab-file", root + "/assets/gpt2/vocab.json", "--merge-file",
+                         root + "/assets/gpt2/merges.txt"});
+  }
+  for (const PaperModel& model : {PaperModel{"bert", "bert_336m", "128", "336297858"},
+                                  {"bert", "bert_1.3b", "256", "1280739202"},
+                                  {"bert", "bert_3.9b", "512", "3869260674"}}) {
+    expect_count(model, {"--vocab-file", root + "/tests/golden/bert-vocab/uncased.txt"});
   }
 }
 

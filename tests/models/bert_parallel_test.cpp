@@ -5,7 +5,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
-#include "megalith/optimizer/optimizer.hpp"
+#include "megalith/planner/plan.hpp"
 #include "models/tiny_bert.hpp"
 #include "support/numeric.hpp"
 
@@ -161,6 +161,23 @@ TEST(BertInit, SameModelForEveryLayout) {
   EXPECT_EQ(tiny_bert().num_parameters(45), count);
   EXPECT_NEAR(serial.at("lm_head.dense.weight").std().item<double>(), 0.02, 0.003);
   EXPECT_EQ(serial.at("lm_head.bias").abs().sum().item<double>(), 0);
+}
+
+/// What --dry-run says of a rank.
+TEST(BertInit, PlannedShareIsWhatARankHolds) {
+  for (const auto& [name, config] : tiny_bert_variants()) {
+    for (const int64_t tensor : {1, 2, 4}) {
+      PlanRequest request;
+      request.model = config;
+      request.layout.tensor = tensor;
+      run_ranks(request.layout, [&, variant = name](RankContext& ctx) {
+        const BertModel model(request.model, ctx.groups(), at::kFloat, at::kCPU, 1);
+        int64_t held = 0;
+        for (const auto& parameter : model.parameters()) held += parameter.value.numel();
+        EXPECT_EQ(make_plan(request).rank_parameters, held) << variant;
+      });
+    }
+  }
 }
 
 /// Section 5.3 of the paper, at the padded vocabulary of 30,592.
