@@ -1,4 +1,4 @@
-// megalith checkpoint: look at saved checkpoints. Changes nothing; the work is in
+// megalith checkpoint: look at saved checkpoints, and the commands that write some. The work is in
 // megalith/checkpoint.
 #include <algorithm>
 #include <cstdio>
@@ -6,6 +6,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/checkpoint_convert.hpp"
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "megalith/checkpoint/checkpoint.hpp"
@@ -269,15 +270,18 @@ constexpr CheckpointCommand kCommands[] = {
     {"inspect", run_inspect, "DIR: iteration, configuration, tensors; --verify the checksums"},
     {"list",    run_list,    "DIR: the checkpoints of a save folder"},
     {"diff",    run_diff,    "A B: configuration, and the largest difference of each tensor"},
+    {"import-hf", run_import_hf, "PATH --save DIR: a checkpoint of a Hugging Face model"},
+    {"export-hf", run_export_hf, "--load DIR --save DIR: a Hugging Face model of a checkpoint"},
+    {"convert", run_checkpoint_convert, "upstream's format to ours; ours in other files or types"},
 };
 // clang-format on
 
 void print_help(FILE* out) {
   fmt::print(out,
              "Usage: megalith checkpoint COMMAND [flags]\n\n"
-             "Look at saved checkpoints.\n\n");
+             "Look at saved checkpoints, convert them, bring models in and out.\n\n");
   for (const auto& command : kCommands) {
-    fmt::print(out, "  {:<9}{}\n", command.name, command.summary);
+    fmt::print(out, "  {:<11}{}\n", command.name, command.summary);
   }
   fmt::print(out, "\nmegalith checkpoint COMMAND --help lists the flags of a command.\n");
 }

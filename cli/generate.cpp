@@ -179,14 +179,10 @@ int run_generate(const Words& words) {
   const ModelConfig config = model_config_from(checkpoint);
   config.check(distributed_config.tensor_model_parallel_size, problems);
   const auto tokenizer = make_tokenizer(tokenizer_of(given_tokenizer, checkpoint));
-  if (tokenizer->vocab_size() != config.vocab_size) {
-    problems.add(
-        "the tokenizer has {} entries and the model of {} has {}; give the flags of the "
-        "tokenizer it was trained with",
-        tokenizer->vocab_size(), checkpoint.folder(), config.vocab_size);
-  }
+  check_tokenizer_size(tokenizer->vocab_size(), checkpoint, problems);
   const auto prompts = flags.prompts_file ? read_prompts(*flags.prompts_file) : flags.prompt;
   options.end_of_text = tokenizer->eod();
+  options.num_ids = tokenizer->vocab_size();
   std::vector<TokenIds> ids;
   for (const auto& prompt : prompts) ids.push_back(tokenizer->encode(prompt));
   if (problems.empty()) check_prompts(config, ids, sampling, options, problems);

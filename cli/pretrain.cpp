@@ -4,6 +4,7 @@
 #include "cli/foreign_flags.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/process_settings.hpp"
+#include "megalith/checkpoint/model_io.hpp"
 #include "megalith/core/digest.hpp"
 #include "megalith/core/output_path.hpp"
 #include "megalith/planner/plan.hpp"
@@ -59,8 +60,9 @@ std::function<bool(const std::string&)> given_flags(const CommandLine& line) {
 void print_plan(RunConfig& config, const LaunchEnvironment& environment) {
   const auto tokenizer = make_tokenizer(config.tokenizer);
   config.model.vocab_size = tokenizer->vocab_size();
-  const PlanRequest request = config.plan_request(environment.world_size);
   const auto checkpoint = find_training_checkpoint(config.checkpoint);
+  if (checkpoint) config.model.vocab_size = model_vocab_size(config.model.vocab_size, *checkpoint);
+  const PlanRequest request = config.plan_request(environment.world_size);
   if (checkpoint) {
     const auto review = review_settings(
         config, request.layout, config.distributed.threads_of_rank(environment), *checkpoint);

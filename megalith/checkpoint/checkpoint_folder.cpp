@@ -45,7 +45,8 @@ std::string describe_foreign(const fs::path& folder) {
   if (!fs::is_directory(folder)) return "is not a folder";
   for (const auto& name : folder_names(folder)) {
     if (name.starts_with("mp_rank_")) {
-      return "is a checkpoint of Megatron-LM in Python's pickle format, which is not read here";
+      return "is a checkpoint of Megatron-LM in Python's pickle format; make it one of ours by "
+             "megalith checkpoint convert";
     }
   }
   if (fs::exists(folder / "metadata.json") || fs::exists(folder / ".metadata")) {

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
@@ -15,7 +16,8 @@
 namespace megalith {
 namespace {
 constexpr size_t kBufferBytes = 1 << 20;
-}
+constexpr size_t kWriteBytes = 1 << 23;  // at a time
+}  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
   for (int attempt = 0; fd_ < 0; ++attempt) {
@@ -32,20 +34,27 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   size_ += static_cast<int64_t>(bytes.size());
-  buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (buffer_.size() >= kBufferBytes) flush();
+  if (buffer_.size() + bytes.size() < kBufferBytes) {
+    buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return;
+  }
+  flush();
+  write_all(bytes);  // large pieces as they are, without a copy
 }
 
 void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
-void AtomicFile::flush() {
-  size_t done = 0;
-  while (done < buffer_.size()) {
-    const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
+void AtomicFile::write_all(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), std::min(bytes.size(), kWriteBytes));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw RunError(system_error_text(temporary_, "write"));
-    done += static_cast<size_t>(n);
+    bytes = bytes.subspan(static_cast<size_t>(n));
   }
+}
+
+void AtomicFile::flush() {
+  write_all(std::as_bytes(std::span(buffer_)));
   buffer_.clear();
 }
 

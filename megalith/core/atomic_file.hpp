@@ -33,6 +33,7 @@ class AtomicFile {
   void publish();
 
  private:
+  void write_all(std::span<const std::byte> bytes);
   void flush();
   void close();
   void rename();

@@ -36,7 +36,7 @@ GptModel::GptModel(const ModelConfig& config, const ProcessGroups& groups, at::S
     layers_.emplace_back(decoder.scope(fmt::format("layers.{}", layer)), config, layer, tensor_);
   }
   if (range_.output) {
-    final_norm_ = Norm(decoder, "final_layernorm", config);
+    final_norm_ = Norm(decoder, "final_layernorm", config.hidden_size, config);
     output_weight_ = config.untie_embeddings_and_output_weights
                          ? root.vocabulary("output_layer.weight", config.vocab_size, padded,
                                            config.hidden_size, init)
@@ -88,8 +88,9 @@ at::Tensor GptModel::run_layers(at::Tensor hidden, const LayerContext& context,
 at::Tensor GptModel::hidden_states(const ModelInput& input, LayerContext& context,
                                    const RecomputePlan& plan) const {
   if (config_.position_embedding == PositionEmbedding::kRope) {
-    context.rotary =
-        ops::rotary_angles(input.position_ids, config_.rotary_size(), config_.rotary_base);
+    context.rotary = ops::rotary_angles(
+        input.position_ids,
+        rotary_frequencies(config_.rotary_size(), config_.rotary_base, config_.rope_scaling));
   }
   if (input.segments.defined()) {
     context.visible =

@@ -19,6 +19,9 @@ struct Parameter {
   at::Tensor value;  // leaf in the compute dtype; requires_grad
   ShardSpec shard;
   bool weight_decay = true;  // not on biases and norms
+  /// A replicated parameter of which each tensor rank's backward gives a part of the gradient: the
+  /// gradient buffer sums it over the tensor group.
+  bool partial_over_tensor = false;
 };
 
 using ParameterList = std::vector<Parameter>;
@@ -47,9 +50,12 @@ class ParameterBuilder {
   /// The same builder with `prefix` + "." before every name.
   ParameterBuilder scope(const std::string& prefix) const;
 
+  /// What backward gives to the copies of a replicated parameter: the whole gradient each, or each
+  /// a part of it (norms of heads, which are split).
+  enum class Copies { kEqual, kPartial };
   /// The same on every tensor rank: global tensor `name` of `shape`.
   at::Tensor replicated(const std::string& name, std::vector<int64_t> shape, Init init,
-                        bool weight_decay) const;
+                        bool weight_decay, Copies copies = Copies::kEqual) const;
   /// One contiguous share of `dim` of the global tensor for each tensor rank.
   at::Tensor split(const std::string& name, std::vector<int64_t> global_shape, int64_t dim,
                    Init init, bool weight_decay) const;

@@ -71,7 +71,8 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
                                       distributed_.device(), config_.training.seed);
   const int64_t bucket = config_.training.ddp_bucket_size.value_or(
       std::max<int64_t>(40'000'000, 1'000'000 * data_size));
-  gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(), bucket);
+  gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(),
+                                                groups_.tensor(), bucket);
   optimizer_ = std::make_unique<Optimizer>(model_->parameters(), *gradients_, config_.optimizer,
                                            groups_.model(), groups_.tensor().rank == 0);
   resume();
