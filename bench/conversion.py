@@ -83,11 +83,11 @@ def measure(work, options):
     first = work / "first"
     turns = {
         "cp + sync": copy,
-        "import-hf": lambda: run("import-hf", source.parent, "--save", work / "imported"),
+        "import-hf": lambda: run("import-hf", source.parent, "--no-loss", "--save", work / "imported"),
         "convert (ours)": lambda: run("convert", "--load", first, "--save", work / "converted"),
         "inspect --verify": lambda: run("inspect", "--verify", first),
     }
-    run("import-hf", source.parent, "--save", first)
+    run("import-hf", source.parent, "--no-loss", "--save", first)
     source.read_bytes()  # warm
     seconds = {name: [] for name in turns}
     for _ in range(options.blocks):
