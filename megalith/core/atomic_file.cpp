@@ -17,7 +17,7 @@ namespace megalith {
 namespace {
 constexpr size_t kBufferBytes = 1 << 20;
 constexpr size_t kWriteBytes = 1 << 22;  // at a time
-constexpr int64_t kWritebackBytes = 1 << 23;
+constexpr int64_t kWritebackBytes = 1 << 25;
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
