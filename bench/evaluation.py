@@ -54,8 +54,7 @@ def prepare(megalith):
     text = (ROOT / "assets/tinyshakespeare/input.txt").read_text()
     for name, (_, _, _, size) in CASES.items():
         (RUN / f"{name}.txt").write_text(text[:size])
-        ids = run([megalith, "tokenize", *tokenizer, RUN / f"{name}.txt"])
-        (RUN / f"{name}.json").write_text(json.dumps([int(word) for word in ids.split()]))
+        (RUN / f"{name}.json").write_text(run([megalith, "tokenize", *tokenizer, RUN / f"{name}.txt"]))
 
 
 def ours(megalith, name):
@@ -69,7 +68,8 @@ def ours(megalith, name):
 
 
 def peer(name, keep_logits):
-    words = [sys.executable, __file__, "--peer", name] + (["--keep-logits"] if keep_logits else [])
+    # -P: tokenizers is the package, not the script beside this one.
+    words = [sys.executable, "-P", __file__, "--peer", name] + (["--keep-logits"] if keep_logits else [])
     return json.loads(run(words, KEEP_MEMORY).splitlines()[-1])
 
 

@@ -6,6 +6,7 @@
 #include "cli/commands.hpp"
 #include "cli/progress_line.hpp"
 #include "megalith/core/output_path.hpp"
+#include "megalith/parallel/launch.hpp"
 #include "megalith/tasks/contamination.hpp"
 #include "megalith/tasks/text_source.hpp"
 #include "megalith/tasks/word_stream.hpp"
@@ -140,7 +141,9 @@ int run_evaluate_contamination(const Words& words) {
   command.section("Tokenizer (for indexed datasets)", flags.tokenizer.fields());
   command.run_file();
   using Kind = ForeignFlag::Kind;
-  for (const char* flag : {"device", "micro-batch-size", "tensor-model-parallel-size"}) {
+  for (const char* flag :
+       {"load", "seq-length", "micro-batch-size", "tensor-model-parallel-size", "device",
+        "distributed-backend", "num-threads", "distributed-timeout-minutes"}) {
     command.foreign({{flag, Kind::kIgnored, "no model takes part in contamination", 1}});
   }
   command.epilogue(
@@ -148,8 +151,9 @@ int run_evaluate_contamination(const Words& words) {
       "  megalith evaluate contamination --train corpus_text_document \\\n"
       "    --test wiki.test.tokens --tokenizer-type GPT2BPETokenizer \\\n"
       "    --vocab-file vocab.json --merge-file merges.txt");
+  const int64_t rank = read_launch_environment().rank;
   Problems problems;
-  if (!command.parse(words, problems)) return 0;
+  if (!command.parse(words, problems, rank == 0) || rank != 0) return 0;  // one process does it
   const auto train = sources_of(flags.train, "train", problems);
   const auto test = sources_of(flags.test, "test", problems);
   std::vector<TextSource> all = train;

@@ -14,6 +14,7 @@ namespace {
 
 /// Rows of logits at a time: 1,024 of GPT-2's vocabulary are 200 MB.
 constexpr int64_t kLogitRows = 1024;
+constexpr int64_t kBatchesBetweenMeetings = 16;
 
 /// Rows as the model takes them.
 struct Batch {
@@ -83,6 +84,12 @@ Batch make_batch(const std::vector<ScoringRow>& rows, at::Device device) {
   return batch;
 }
 
+/// On the model's device, as every backend wants it.
+void barrier_of(const Group& group, const GptModel& model) {
+  at::Tensor token = at::zeros({1}, at::TensorOptions().device(model.device()));
+  all_reduce(token, group);
+}
+
 }  // namespace
 
 ScoringRow plain_row(std::vector<int32_t> tokens, int64_t first) {
@@ -136,16 +143,19 @@ void score_share(const GptModel& model, const ProcessGroups& groups, const RowSo
                  const ScoringOptions& options, const ScoresCallback& on_scores) {
   const Group& data = groups.data();
   const int64_t all = share_of_rows(source.size, data.rank, data.size());
-  for (int64_t done = 0; done < all;) {
+  const int64_t most = share_of_rows(source.size, 0, data.size());  // no rank has more
+  const auto index = [&](int64_t i) { return data.rank + i * data.size(); };
+  int64_t batch = 0;
+  for (int64_t done = 0; done < most; done += options.micro_batch_size, ++batch) {
     groups.calls().set_phase(fmt::format("evaluation, row {} of {}", done, all));
-    const int64_t count = std::min(options.micro_batch_size, all - done);
+    if (batch % kBatchesBetweenMeetings == kBatchesBetweenMeetings - 1) barrier_of(data, model);
+    const int64_t end = std::min(done + options.micro_batch_size, all);
+    if (done >= end) continue;
     std::vector<ScoringRow> rows;
-    const auto index = [&](int64_t i) { return data.rank + (done + i) * data.size(); };
-    for (int64_t i = 0; i < count; ++i) rows.push_back(source.row(index(i)));
+    for (int64_t i = done; i < end; ++i) rows.push_back(source.row(index(i)));
     const auto scores = score_rows(model, rows, options.with_likeliest);
-    for (int64_t i = 0; i < count; ++i) on_scores(index(i), scores[i]);
-    done += count;
-    if (options.on_progress) options.on_progress(done, all);
+    for (int64_t i = done; i < end; ++i) on_scores(index(i), scores[i - done]);
+    if (options.on_progress) options.on_progress(end, all);
   }
   groups.calls().set_phase("evaluation, results");
 }

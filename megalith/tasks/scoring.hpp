@@ -67,9 +67,10 @@ using ScoresCallback = std::function<void(int64_t index, std::span<const TokenSc
 /// How many rows data rank `rank` of `size` takes of `count`: rank, rank + size, ...
 int64_t share_of_rows(int64_t count, int64_t rank, int64_t size);
 
-/// Scores this data rank's share of the rows and hands out the scores row by row.
-/// Communicates: tensor, every rank of it must call with the same rows; nothing over data ranks,
-/// which need not have the same number of batches.
+/// Scores this data rank's share of the rows and hands out the scores row by row. Data ranks meet
+/// every few batches, so that a slow one is waited for in between and not for as long as it has
+/// fallen behind by the end.
+/// Communicates: tensor and data, every rank must call with the same arguments.
 void score_share(const GptModel& model, const ProcessGroups& groups, const RowSource& source,
                  const ScoringOptions& options, const ScoresCallback& on_scores);
 

@@ -129,6 +129,13 @@ TEST_F(Evaluate, WindowDefaultsToTheCheckpointsAndStrideToTheWindowWhereItIsShor
   EXPECT_EQ(found.at("overlapping_eval"), 9);
 }
 
+TEST_F(Evaluate, TellsHowFarItIsWhereThereIsNoTerminal) {
+  const auto result =
+      evaluate("perplexity", "stream.txt", {"--overlapping-eval", "1", "--micro-batch-size", "1"});
+  EXPECT_THAT(result.err, AllOf(HasSubstr("evaluated 8 of 74 rows, 11%, "), HasSubstr(" left\n"),
+                                HasSubstr("evaluated 67 of 74 rows, 91%, ")));
+}
+
 TEST_F(Evaluate, DatasetsAndJsonLinesAreStreamsToo) {
   std::string lines;
   for (const char* text : {"3 1 4", "1 5 9 2 6", "5"}) lines += Json{{"text", text}}.dump() + "\n";
@@ -208,6 +215,12 @@ TEST_F(Evaluate, ContaminationReadsTextLinesAndDatasetsAlike) {
                                  "NullTokenizer", "--vocab-size", "95", "--append-eod"});
   ASSERT_EQ(made.status, 0) << made.err;
   const Words decode{"--tokenizer-type", "NullTokenizer", "--vocab-size", "95"};
+  const auto two = run({"contamination", "--train", file("train.txt"), "--test", file("test.txt"),
+                        "--micro-batch-size", "4"},
+                       2);
+  EXPECT_EQ(two.status, 0) << two.err;
+  EXPECT_EQ(two.out.find("contamination\n"), two.out.rfind("contamination\n"));  // said once
+  EXPECT_THAT(two.err, HasSubstr("no model takes part"));
   for (const auto& [train, flags] : {std::pair{"train.txt", Words{}},
                                      {"train.jsonl", Words{}},
                                      {"train_text_document", decode}}) {
