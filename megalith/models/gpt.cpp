@@ -112,4 +112,13 @@ at::Tensor GptModel::token_losses(const ModelInput& input, const at::Tensor& lab
                                       tensor_);
 }
 
+TokenScores GptModel::score(const at::Tensor& hidden, const at::Tensor& labels,
+                            bool with_likeliest) const {
+  const at::Tensor rows = logits(hidden.unsqueeze(0)).squeeze(0);  // [N, V/t]
+  TokenScores scores;
+  scores.losses = vocab_parallel_cross_entropy(rows, labels, vocab_range_, tensor_);
+  if (with_likeliest) scores.likeliest = vocab_parallel_argmax(rows, vocab_range_, tensor_);
+  return scores;
+}
+
 }  // namespace megalith
