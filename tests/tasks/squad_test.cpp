@@ -272,6 +272,31 @@ TEST(SquadReader, AnswersThatDoNotStandInTheirContextAreLeftOutOfTraining) {
             4U);
 }
 
+TEST(SquadReader, QuestionsOfVersionTwoMayHaveNoAnswer) {
+  const TemporaryFolder folder;
+  const auto path = folder.file(
+      "dev.json",
+      squad_file(R"({"id": "a", "question": "q", "answers": [{"text": "Al", "answer_start": 8}],)"
+                 R"( "is_impossible": false}, {"id": "b", "question": "q", "answers": [],)"
+                 R"( "plausible_answers": [{"text": "Bob", "answer_start": 0}],)"
+                 R"( "is_impossible": true})"));
+  const auto dataset = read_squad(path);
+  EXPECT_TRUE(dataset.has_unanswerable);
+  EXPECT_TRUE(dataset.is_labelled);
+  EXPECT_TRUE(dataset.questions[1].is_impossible);
+  const auto windows =
+      build_squad_features(dataset, uncased(), {}, 384, SquadUse::kTraining).windows;
+  ASSERT_EQ(windows.size(), 2U);
+  EXPECT_GT(windows[0].start, 0);
+  EXPECT_EQ(windows[1].start, 0);
+  EXPECT_EQ(windows[1].end, 0);
+  const auto wrong = folder.file(
+      "wrong.json", squad_file(R"({"id": "a", "question": "q", "is_impossible": true, "answers":)"
+                               R"( [{"text": "Al", "answer_start": 8}]})"));
+  EXPECT_THAT(usage_error([&] { read_squad(wrong); }),
+              HasSubstr("qas/0: is_impossible is true and there is the answer 'Al'"));
+}
+
 TEST(SquadReader, TestFilesHaveNoAnswers) {
   const TemporaryFolder folder;
   const auto dataset =
@@ -280,6 +305,8 @@ TEST(SquadReader, TestFilesHaveNoAnswers) {
   EXPECT_THAT(
       usage_error([&] { build_squad_features(dataset, uncased(), {}, 384, SquadUse::kTraining); }),
       HasSubstr("questions without answers; training needs a file with answers"));
+  EXPECT_THAT(usage_error([&] { evaluate_predictions(dataset, {}, std::nullopt); }),
+              HasSubstr("test.json: questions without answers; there is nothing to score"));
 }
 
 TEST(SquadAnswers, AreTheOriginalTextAndBadLogitsAreRefused) {

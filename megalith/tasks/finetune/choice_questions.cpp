@@ -37,6 +37,7 @@ std::vector<std::string> choices_of(const ExampleFields& fields, const ChoiceCol
     return {};
   }
   std::vector<std::string> choices;
+  choices.reserve(names.size());
   for (const auto& name : names) choices.push_back(fields.require(name));
   return choices;
 }

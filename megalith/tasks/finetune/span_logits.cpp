@@ -45,6 +45,7 @@ void add_sums(const std::vector<float>& logits, std::vector<double>& sums) {
 
 std::vector<float> divided(const std::vector<double>& sums, size_t count) {
   std::vector<float> mean;
+  mean.reserve(sums.size());
   for (const double sum : sums) {
     mean.push_back(static_cast<float>(sum / static_cast<double>(count)));
   }

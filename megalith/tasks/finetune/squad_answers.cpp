@@ -205,6 +205,10 @@ NullOdds null_odds(const std::vector<SquadPrediction>& predictions) {
 SquadResult evaluate_predictions(const SquadDataset& dataset,
                                  const std::vector<SquadPrediction>& predictions,
                                  std::optional<double> threshold) {
+  if (!dataset.is_labelled) {
+    throw UsageError("{}: questions without answers; there is nothing to score, only to predict",
+                     dataset.path);
+  }
   const AnswerTexts texts = best_texts(predictions);
   if (!dataset.has_unanswerable) return evaluate_squad_v1(dataset, texts);
   const NullOdds odds = null_odds(predictions);

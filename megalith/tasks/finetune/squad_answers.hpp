@@ -51,7 +51,7 @@ AnswerTexts best_texts(const std::vector<SquadPrediction>& predictions);
 NullOdds null_odds(const std::vector<SquadPrediction>& predictions);
 
 /// 1.1: evaluate_squad_v1. 2.0: evaluate_squad_v2 with the odds and `threshold`, or with the
-/// threshold of the best F1 when none is given.
+/// threshold of the best F1 when none is given. Throws UsageError when questions have no answers.
 SquadResult evaluate_predictions(const SquadDataset& dataset,
                                  const std::vector<SquadPrediction>& predictions,
                                  std::optional<double> threshold);

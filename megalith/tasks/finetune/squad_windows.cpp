@@ -146,6 +146,9 @@ FieldList SquadConfig::fields() {
        at_least(1)},
       {"n-best-size", &n_best_size, "Answers of a question that are kept.", at_least(1)},
       {"max-answer-length", &max_answer_length, "The longest answer, in pieces.", at_least(1)},
+      {"null-score-diff-threshold", &null_score_diff_threshold,
+       "SQuAD 2.0: nothing is answered where the logits of no answer are larger than the best "
+       "answer's by more than this. Otherwise the value that makes F1 best is found."},
   };
 }
 

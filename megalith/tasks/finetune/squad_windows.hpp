@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,8 @@ struct SquadConfig {
   int64_t max_query_length = 64;
   int64_t n_best_size = 20;
   int64_t max_answer_length = 30;  // pieces
+  /// 2.0: the odds above which nothing is answered; unset, the best of the file is found.
+  std::optional<double> null_score_diff_threshold = std::nullopt;
 
   FieldList fields();
 };
