@@ -41,7 +41,7 @@ FieldList DataConfig::fields() {
       {"split", &split, "Shares of the documents for training, validation and test.", std::nullopt,
        fmt::format("{}; {} with --mock-data", kDefaultSplit, kMockSplit)},
       {"data-cache-path", &data_cache_path, "Folder for the index files.", std::nullopt,
-       "PREFIX/cache/GPTDataset_indices"},
+       "PREFIX/cache/GPTDataset_indices, or BERT's"},
       {"mock-data", &mock_data, "Made-up tokens, no files."},
       {"dataloader-type", choice(dataloader_type, {"single", "cyclic"}),
        "single: the samples in the order of the index; cyclic: shuffled again each epoch."},

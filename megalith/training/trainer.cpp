@@ -108,8 +108,7 @@ void Trainer::open_data() {
   if (!request.wanted[0]) return;
   // A cyclic loader starts over when the data end.
   const bool is_cyclic = config_.data.dataloader_type == LoaderKind::kCyclic;
-  check_training_data(datasets_, config_.training.seq_length,
-                      is_cyclic ? 0 : request.samples.train);
+  check_training_data(datasets_, is_cyclic ? 0 : request.samples.train);
 }
 
 std::unique_ptr<BatchLoader> Trainer::make_loader(Split split, int64_t consumed) const {

@@ -6,6 +6,8 @@
 #include <thread>
 
 #include "megalith/core/error.hpp"
+#include "megalith/data/indexed_dataset.hpp"
+#include "megalith/data/split_dataset.hpp"
 #include "tests/data/golden_json.hpp"
 
 namespace megalith {
@@ -17,15 +19,15 @@ using testing::TemporaryFolder;
 
 const std::vector<std::string> kGptParts = {"document_index", "sample_index", "shuffle_index"};
 
-GptDescription description_of(const Json& json) {
-  GptDescription description{.dataset_path = json.at("dataset_path"),
-                             .num_samples = json.at("num_samples").get<int64_t>(),
-                             .split = testing::split_named(json.at("index_split")),
-                             .seed = json.at("random_seed"),
-                             .sequence_length = json.at("sequence_length"),
-                             .split_text = json.at("split").get<std::string>(),
-                             .matrix = {},
-                             .tokenizer_json = json.at("tokenizer").dump()};
+DatasetDescription description_of(const Json& json) {
+  DatasetDescription description{.dataset_path = json.at("dataset_path"),
+                                 .num_samples = json.at("num_samples").get<int64_t>(),
+                                 .split = testing::split_named(json.at("index_split")),
+                                 .seed = json.at("random_seed"),
+                                 .sequence_length = json.at("sequence_length"),
+                                 .split_text = json.at("split").get<std::string>(),
+                                 .matrix = {},
+                                 .tokenizer_json = json.at("tokenizer").dump()};
   description.matrix = split_matrix(parse_split(*description.split_text));
   return description;
 }
@@ -48,8 +50,8 @@ void expect_files(const TemporaryFolder& folder, const Json& row) {
 
 void expect_gpt_row(const Json& row) {
   const Json json = Json::parse(row.at("description").get<std::string>());
-  const GptDescription description = description_of(json);
-  const std::string text = gpt_description_text(description);
+  const DatasetDescription description = description_of(json);
+  const std::string text = description_text(description);
   EXPECT_EQ(text, row.at("description").get<std::string>());
   EXPECT_EQ(md5_hex(text), row.at("md5"));
 
@@ -69,7 +71,7 @@ void expect_gpt_row(const Json& row) {
 
 void expect_blend_row(const Json& row) {
   const Json json = Json::parse(row.at("description").get<std::string>());
-  std::vector<GptDescription> children;
+  std::vector<DatasetDescription> children;
   for (const auto& child : json.at("datasets")) children.push_back(description_of(child));
   const auto weights = json.at("weights").get<std::vector<double>>();
   const int64_t size = json.at("size");
@@ -83,6 +85,37 @@ void expect_blend_row(const Json& row) {
   expect_files(folder, row);
 }
 
+/// The golden row names no data: its numbers are those of indexed/bert_docs.
+void expect_bert_row(const Json& row) {
+  const Json json = Json::parse(row.at("description").get<std::string>());
+  const DataConfig config{.split = json.at("split").get<std::string>()};
+  const DatasetRequest run{.kind = DatasetKind::kBert,
+                           .sequence_length = json.at("sequence_length"),
+                           .seed = json.at("random_seed"),
+                           .tokenizer_json = json.at("tokenizer").dump()};
+  DatasetDescription description = describe_dataset(config, run);
+  description.dataset_path = json.at("dataset_path");
+  description.num_samples = json.at("num_samples").get<int64_t>();
+  description.split = testing::split_named(json.at("index_split"));
+  const std::string text = description_text(description);
+  EXPECT_EQ(text, row.at("description").get<std::string>());
+  EXPECT_EQ(md5_hex(text), row.at("md5"));
+
+  const IndexedDataset data(testing::golden_path("indexed/bert_docs"));
+  const auto& share = description.matrix.at(static_cast<size_t>(description.split));
+  const Interval interval = split_interval(share.value(), data.num_documents());
+  const auto all = data.document_array().to_vector();
+  const DocumentBounds bounds(all.data() + interval.first, all.data() + interval.second + 1);
+  const BertIndexRequest request{.sequence_length = run.sequence_length,
+                                 .num_samples = description.num_samples,
+                                 .seed = run.seed};
+  const TemporaryFolder folder;
+  const IndexCache cache(folder.folder(), kBertClass, std::nullopt, text,
+                         bert_fingerprint(data.sequence_lengths(), bounds, request));
+  cache.store({"sample_index"}, {build_bert_mapping(data.sequence_lengths(), bounds, request)});
+  expect_files(folder, row);
+}
+
 TEST(IndexCache, NamesDescriptionsAndBytesAreUpstreams) {
   const Json file = golden("cache_names.json");
   size_t compared = 0;
@@ -90,22 +123,23 @@ TEST(IndexCache, NamesDescriptionsAndBytesAreUpstreams) {
     SCOPED_TRACE(row.at("name").get<std::string>());
     if (row.at("class") == "GPTDataset") expect_gpt_row(row);
     if (row.at("class") == "BlendedDataset") expect_blend_row(row);
-    compared += row.at("class") == "BERTMaskedWordPieceDataset" ? 0 : 1;
+    if (row.at("class") == kBertClass) expect_bert_row(row);
+    ++compared;
   }
-  EXPECT_EQ(compared, 4U);
+  EXPECT_EQ(compared, 5U);
 }
 
 TEST(IndexCache, PathsAreWrittenAsPythonWritesThem) {
-  GptDescription description{.dataset_path = "d\xc3\xa9j\xc3\xa0/\"vu\"\t\xf0\x9f\x98\x80",
-                             .sequence_length = 8};
+  DatasetDescription description{.dataset_path = "d\xc3\xa9j\xc3\xa0/\"vu\"\t\xf0\x9f\x98\x80",
+                                 .sequence_length = 8};
   // json.dumps("déjà/\"vu\"\t😀")
-  EXPECT_NE(gpt_description_text(description)
+  EXPECT_NE(description_text(description)
                 .find(R"("dataset_path": "d\u00e9j\u00e0/\"vu\"\t\ud83d\ude00",)"),
             std::string::npos);
-  EXPECT_NE(gpt_description_text(description).find("\"split\": null,\n    \"split_matrix\": null,"),
+  EXPECT_NE(description_text(description).find("\"split\": null,\n    \"split_matrix\": null,"),
             std::string::npos);
   description.dataset_path = "\xff";
-  EXPECT_THROW(gpt_description_text(description), UsageError);
+  EXPECT_THROW(description_text(description), UsageError);
 }
 
 class CacheOfTwo : public ::testing::Test {

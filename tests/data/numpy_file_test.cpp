@@ -46,6 +46,7 @@ TEST(NumpyFile, ReadsBackEveryType) {
   round_trip(IntegerArray(std::vector<int64_t>{INT64_MIN, INT64_MAX}));
   round_trip(IntegerArray(std::vector<uint32_t>{0, UINT32_MAX}));
   round_trip(IntegerArray(std::vector<uint32_t>{}));
+  round_trip(IntegerArray(std::vector<uint64_t>{0, 1, 2, INT64_MAX, 4, 5}, 3));
 }
 
 TEST(NumpyFile, RefusesEverythingElse) {

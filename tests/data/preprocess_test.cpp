@@ -185,10 +185,11 @@ TEST(Preprocess, MistakesAreToldTogether) {
   PreprocessConfig config;
   config.json_keys = {"a", "a", "x/y"};
   config.keep_newlines = true;
+  config.blank_lines = 2;
   const auto text = message_of<UsageError>([&] { preprocess(config, gpt2(), {}); });
-  EXPECT_THAT(text,
-              AllOf(HasSubstr("--input is missing"), HasSubstr("--output-prefix is missing"),
-                    HasSubstr("named twice"), HasSubstr("x/y"), HasSubstr("--keep-newlines")));
+  EXPECT_THAT(text, AllOf(HasSubstr("--input is missing"), HasSubstr("--output-prefix is missing"),
+                          HasSubstr("named twice"), HasSubstr("x/y"), HasSubstr("--keep-newlines"),
+                          HasSubstr("--blank-lines 2 has no meaning")));
   const TestFolder in, out;
   config = config_for({in.write("a.txt", "text")}, out);
   config.json_keys = {"text", "title"};
