@@ -80,7 +80,7 @@ std::string TrainedModel::comparable() const {
 }
 
 GptModel TrainedModel::load(const Distributed& distributed) const {
-  GptModel model(config, distributed.groups(), dtype, distributed.device(), /*seed=*/0);
+  GptModel model(config, distributed.groups(), dtype, distributed.device(), /*seed=*/std::nullopt);
   load_weights(checkpoint, model);
   return model;
 }

@@ -11,7 +11,7 @@
 namespace megalith {
 
 GptModel::GptModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-                   at::Device device, int64_t seed)
+                   at::Device device, std::optional<int64_t> seed)
     : config_(config),
       tensor_(groups.tensor()),
       dtype_(dtype),

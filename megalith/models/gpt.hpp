@@ -44,8 +44,9 @@ struct TokenScores {
 
 class GptModel {
  public:
+  /// `seed` draws the initial weights; without one they are for load_weights() to fill.
   GptModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-           at::Device device, int64_t seed);
+           at::Device device, std::optional<int64_t> seed);
 
   /// -> hidden states after the final norm [S, B, H]. Communicates: tensor, both.
   at::Tensor hidden_states(const ModelInput& input, LayerContext& context,
