@@ -14,7 +14,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 using testing::usage_error;
-using testing::write_below;
 
 constexpr const char* kArticle =
     R"({"answers": ["B", "D"], "options": [["a", "b", "c", "d"], ["e", "f", "g", "h"]],)"
@@ -22,9 +21,9 @@ constexpr const char* kArticle =
 
 TEST(Race, ReadsBothFoldersInTheOrderOfNumbers) {
   const TemporaryFolder folder;
-  write_below(folder, "dev/high/high10.txt", kArticle);
-  write_below(folder, "dev/high/high9.txt", std::string(kArticle) + "\n");
-  write_below(folder, "dev/middle/middle1.txt", kArticle);
+  folder.write("dev/high/high10.txt", kArticle);
+  folder.write("dev/high/high9.txt", std::string(kArticle) + "\n");
+  folder.write("dev/middle/middle1.txt", kArticle);
   const auto set = read_race(folder.path("dev"));
   EXPECT_EQ(set.num_choices, 4);
   ASSERT_EQ(set.questions.size(), 6U);
@@ -45,13 +44,12 @@ TEST(Race, ReadsBothFoldersInTheOrderOfNumbers) {
 
 TEST(Race, SaysWhatIsWrong) {
   const TemporaryFolder folder;
-  write_below(
-      folder, "a/high/high1.txt",
+  folder.write(
+      "a/high/high1.txt",
       R"({"answers": ["E"], "options": [["a", "b", "c"]], "questions": ["Q?"], "article": ""})");
-  write_below(folder, "a/high/high2.txt",
-              R"({"answers": ["A"], "options": [["a", "b", "c", "d"]],)"
-              R"( "questions": ["Q?", "R?"], "article": "x"})");
-  write_below(folder, "a/high/high3.txt", R"({"answers": )");
+  folder.write("a/high/high2.txt", R"({"answers": ["A"], "options": [["a", "b", "c", "d"]],)"
+                                   R"( "questions": ["Q?", "R?"], "article": "x"})");
+  folder.write("a/high/high3.txt", R"({"answers": )");
   EXPECT_THAT(usage_error([&] { read_race(folder.path("a")); }),
               AllOf(HasSubstr("high1.txt: the article is empty"),
                     HasSubstr("high1.txt: answers/0: is '\"E\"', expected one of A, B, C, D"),
@@ -66,16 +64,16 @@ TEST(Race, SaysWhatIsWrong) {
 
 TEST(OwnQuestions, ColumnsListsAndNames) {
   const TemporaryFolder folder;
-  const auto csv = folder.file("a.csv",
-                               "id,context,question,answer0,answer1,label\n"
-                               "q1,\"a\nb\",why?,x,y,1\nq2,c,who?,x,\"z, z\",0\n");
+  const auto csv = folder.write("a.csv",
+                                "id,context,question,answer0,answer1,label\n"
+                                "q1,\"a\nb\",why?,x,y,1\nq2,c,who?,x,\"z, z\",0\n");
   const auto set = read_multiple_choice(csv, {.id = "id"});
   EXPECT_EQ(set.num_choices, 2);
   ASSERT_EQ(set.questions.size(), 2U);
   EXPECT_EQ(set.questions[0].context, "a\nb");
   EXPECT_EQ(set.questions[0].label, 1);
   EXPECT_THAT(set.questions[1].choices, ElementsAre("x", "z, z"));
-  const auto lines = folder.file(
+  const auto lines = folder.write(
       "a.jsonl", "{\"query\": \"text\", \"choices\": [\"no\", \"yes\"], \"gold\": 1}\n");
   const auto own =
       read_multiple_choice(lines, {.context = "query", .question = "", .label = "gold"});
@@ -86,9 +84,9 @@ TEST(OwnQuestions, ColumnsListsAndNames) {
 
 TEST(OwnQuestions, SaysWhatIsWrong) {
   const TemporaryFolder folder;
-  const auto csv = folder.file("a.csv",
-                               "id,context,question,answer0,answer1,label\n"
-                               "q,a,b,x,y,2\nq,a,b,x,y,one\nr,,b,x,,0\n");
+  const auto csv = folder.write("a.csv",
+                                "id,context,question,answer0,answer1,label\n"
+                                "q,a,b,x,y,2\nq,a,b,x,y,one\nr,,b,x,,0\n");
   EXPECT_THAT(
       usage_error([&] { read_multiple_choice(csv, {.id = "id"}); }),
       AllOf(HasSubstr("line 2: the label is '2', and the 2 choices are numbered 0 to 1"),
@@ -96,10 +94,10 @@ TEST(OwnQuestions, SaysWhatIsWrong) {
             HasSubstr("line 3: the id 'q' was there before, at line 2"),
             HasSubstr("line 4: 'context' is empty"), HasSubstr("line 4: a choice is empty")));
   const auto lines =
-      folder.file("a.jsonl",
-                  "{\"context\": \"c\", \"question\": \"q\", \"choices\": [\"a\", \"b\"]}\n"
-                  "{\"context\": \"c\", \"question\": \"q\", \"choices\": [\"a\", 1]}\n"
-                  "{\"context\": \"c\", \"question\": \"q\"}\n");
+      folder.write("a.jsonl",
+                   "{\"context\": \"c\", \"question\": \"q\", \"choices\": [\"a\", \"b\"]}\n"
+                   "{\"context\": \"c\", \"question\": \"q\", \"choices\": [\"a\", 1]}\n"
+                   "{\"context\": \"c\", \"question\": \"q\"}\n");
   EXPECT_THAT(
       usage_error([&] { read_multiple_choice(lines, {}); }),
       AllOf(HasSubstr("line 2: choices: holds '1', expected texts"),

@@ -20,9 +20,9 @@ using testing::usage_error;
 
 TEST(Mnli, ReadsColumnsByNameAndKeepsQuotes) {
   const TemporaryFolder folder;
-  const auto path = folder.file("dev_matched.tsv",
-                                mnli_header() + mnli_row("0", "\"Yes", "No\" he said", "neutral") +
-                                    mnli_row("7", "a", "b", "contradiction"));
+  const auto path = folder.write("dev_matched.tsv",
+                                 mnli_header() + mnli_row("0", "\"Yes", "No\" he said", "neutral") +
+                                     mnli_row("7", "a", "b", "contradiction"));
   const auto set = read_mnli(path, "matched");
   EXPECT_THAT(set.classes, ElementsAre("contradiction", "entailment", "neutral"));
   ASSERT_EQ(set.examples.size(), 2U);
@@ -38,7 +38,7 @@ TEST(Mnli, ReadsColumnsByNameAndKeepsQuotes) {
 TEST(Mnli, TestFilesHaveNoLabelsAndByteOrderMarksAndCarriageReturnsGo) {
   const TemporaryFolder folder;
   const auto path =
-      folder.file("test.tsv", "\xEF\xBB\xBFindex\tsentence1\tsentence2\r\n3\tone\ttwo\r\n");
+      folder.write("test.tsv", "\xEF\xBB\xBFindex\tsentence1\tsentence2\r\n3\tone\ttwo\r\n");
   const auto set = read_mnli(path, "");
   ASSERT_EQ(set.examples.size(), 1U);
   EXPECT_EQ(set.examples[0].id, "3");
@@ -48,7 +48,7 @@ TEST(Mnli, TestFilesHaveNoLabelsAndByteOrderMarksAndCarriageReturnsGo) {
 
 TEST(Mnli, PairsWithoutGoldLabelAreLeftOutAndReported) {
   const TemporaryFolder folder;
-  const auto path = folder.file(
+  const auto path = folder.write(
       "dev.tsv", mnli_header() + mnli_row("0", "a", "b", "-") + mnli_row("1", "a", "b", "neutral"));
   const auto set = read_mnli(path, "");
   EXPECT_EQ(set.examples.size(), 1U);
@@ -59,19 +59,19 @@ TEST(Mnli, PairsWithoutGoldLabelAreLeftOutAndReported) {
 
 TEST(Mnli, SaysWhatIsWrongWithLabelsIdsAndColumns) {
   const TemporaryFolder folder;
-  const auto path = folder.file("dev.tsv", mnli_header() + mnli_row("0", "a", "b", "neutral") +
-                                               mnli_row("0", "a", "b", "maybe"));
+  const auto path = folder.write("dev.tsv", mnli_header() + mnli_row("0", "a", "b", "neutral") +
+                                                mnli_row("0", "a", "b", "maybe"));
   EXPECT_EQ(
       usage_error([&] { read_mnli(path, ""); }),
       "2 mistakes:\n  - " + path +
           ": line 3: the id '0' was there before, at line 2; ids must be unique\n  - " + path +
           ": line 3: the label is 'maybe', and the classes are contradiction, entailment, neutral");
-  const auto other = folder.file("other.tsv", "index\tpremise\tsentence1\n0\ta\tb\n");
+  const auto other = folder.write("other.tsv", "index\tpremise\tsentence1\n0\ta\tb\n");
   EXPECT_EQ(usage_error([&] { read_mnli(other, ""); }),
             other +
                 ": line 1: has no column 'sentence2', did you mean 'sentence1'?; its columns are "
                 "index, premise, sentence1");
-  EXPECT_THAT(usage_error([&] { read_mnli(folder.file("empty.tsv", ""), ""); }),
+  EXPECT_THAT(usage_error([&] { read_mnli(folder.write("empty.tsv", ""), ""); }),
               HasSubstr("is empty; expected a first line with the columns' names"));
   EXPECT_THAT(usage_error([&] { read_mnli(folder.path("none.tsv"), ""); }), HasSubstr("none.tsv"));
 }
@@ -86,14 +86,14 @@ std::string qqp_rows(int count) {
 
 TEST(Qqp, RowsWithMissingColumnsAreCountedUpToOneInAThousand) {
   const TemporaryFolder folder;
-  const auto path = folder.file("train.tsv", qqp_rows(999) + "1000\t1\t2\tbroken\n");
+  const auto path = folder.write("train.tsv", qqp_rows(999) + "1000\t1\t2\tbroken\n");
   const auto set = read_qqp(path);
   EXPECT_EQ(set.examples.size(), 999U);
   EXPECT_EQ(set.examples[1].label, 1);
   EXPECT_THAT(set.report.texts(),
               ElementsAre(path + ": left out 1 of 1000, not the 6 columns of the first line: line "
                                  "1001 (4 columns)"));
-  const auto worse = folder.file("worse.tsv", qqp_rows(997) + "a\tb\nc\n");
+  const auto worse = folder.write("worse.tsv", qqp_rows(997) + "a\tb\nc\n");
   EXPECT_THAT(usage_error([&] { read_qqp(worse); }),
               AllOf(HasSubstr("left out 2 of 999"), HasSubstr("line 999 (2 columns), line 1000"),
                     HasSubstr("More than one row in a thousand is broken")));
@@ -101,17 +101,18 @@ TEST(Qqp, RowsWithMissingColumnsAreCountedUpToOneInAThousand) {
 
 TEST(Qqp, EmptyQuestionsAreLeftOutWhereThereAreLabels) {
   const TemporaryFolder folder;
-  const auto path = folder.file("train.tsv", qqp_rows(2) + "7\t1\t2\t\tHow?\t0\n");
+  const auto path = folder.write("train.tsv", qqp_rows(2) + "7\t1\t2\t\tHow?\t0\n");
   EXPECT_EQ(read_qqp(path).report.num_left_out("question1 is empty"), 1);
-  const auto test = folder.file("test.tsv", "id\tquestion1\tquestion2\n0\t\tHow?\n");
+  const auto test = folder.write("test.tsv", "id\tquestion1\tquestion2\n0\t\tHow?\n");
   EXPECT_EQ(read_qqp(test).examples.size(), 1U);
 }
 
 TEST(Tables, CsvFieldsHoldCommasQuotesAndLineBreaks) {
   const TemporaryFolder folder;
-  const auto path = folder.file("a.csv",
-                                "\xEF\xBB\xBFtext,label,id\r\n\"one, \"\"two\"\"\r\nthree\",x,1\r\n"
-                                "plain \"quote\",y,2\r\n,z,\"\"\r\n");
+  const auto path =
+      folder.write("a.csv",
+                   "\xEF\xBB\xBFtext,label,id\r\n\"one, \"\"two\"\"\r\nthree\",x,1\r\n"
+                   "plain \"quote\",y,2\r\n,z,\"\"\r\n");
   const TextTable table = read_csv(path);
   EXPECT_THAT(table.columns, ElementsAre("text", "label", "id"));
   ASSERT_EQ(table.rows.size(), 3U);
@@ -126,7 +127,7 @@ TEST(Tables, CsvFieldsHoldCommasQuotesAndLineBreaks) {
 TEST(Tables, SayWhereCsvIsBroken) {
   const TemporaryFolder folder;
   const auto error = [&](const char* text) {
-    const auto path = folder.file("a.csv", text);
+    const auto path = folder.write("a.csv", text);
     return usage_error([&] { read_csv(path); });
   };
   EXPECT_THAT(error("a,b\n1,\"open\n2,3\n"),
@@ -140,11 +141,11 @@ TEST(Tables, SayWhereCsvIsBroken) {
 
 TEST(OwnClassification, ReadsCsvTsvAndJsonLinesAlike) {
   const TemporaryFolder folder;
-  const auto csv = folder.file("a.csv", "text,label\n\"a, b\",10\nc,9\n");
-  const auto tsv = folder.file("a.tsv", "text\tlabel\na, b\t10\nc\t9\n");
-  const auto lines = folder.file("a.jsonl",
-                                 "{\"text\":\"a, b\",\"label\":10}\n\n"
-                                 "{\"text\":\"c\",\"label\":\"9\"}\n");
+  const auto csv = folder.write("a.csv", "text,label\n\"a, b\",10\nc,9\n");
+  const auto tsv = folder.write("a.tsv", "text\tlabel\na, b\t10\nc\t9\n");
+  const auto lines = folder.write("a.jsonl",
+                                  "{\"text\":\"a, b\",\"label\":10}\n\n"
+                                  "{\"text\":\"c\",\"label\":\"9\"}\n");
   for (const auto& path : {csv, tsv, lines}) {
     const auto set = read_classification(path, {});
     EXPECT_THAT(set.classes, ElementsAre("9", "10")) << path;
@@ -157,16 +158,16 @@ TEST(OwnClassification, ReadsCsvTsvAndJsonLinesAlike) {
 
 TEST(OwnClassification, SaysWhatIsWrong) {
   const TemporaryFolder folder;
-  const auto lines = folder.file("a.jsonl",
-                                 "{\"text\": 1.5, \"label\": 0}\n[1]\n{\"text\": \"a\"\n"
-                                 "{\"label\": 0}\n{\"text\": \" \", \"label\": 1}\n");
+  const auto lines = folder.write("a.jsonl",
+                                  "{\"text\": 1.5, \"label\": 0}\n[1]\n{\"text\": \"a\"\n"
+                                  "{\"label\": 0}\n{\"text\": \" \", \"label\": 1}\n");
   EXPECT_THAT(usage_error([&] { read_classification(lines, {}); }),
               AllOf(HasSubstr("line 1: \"text\" is '1.5', expected a text or a whole number"),
                     HasSubstr("line 2: is the list '[1]', expected an object"),
                     HasSubstr("line 3: is no JSON: parse error at column 1"),
                     HasSubstr("line 4: has no \"text\"; it has label"),
                     HasSubstr("line 5: 'text' is empty; fill it in or delete the row")));
-  const auto csv = folder.file("a.csv", "words,label\na,2\n");
+  const auto csv = folder.write("a.csv", "words,label\na,2\n");
   EXPECT_THAT(
       usage_error([&] { read_classification(csv, {}); }),
       HasSubstr("has no column 'text'; its columns are words, label. Name the right one with "

@@ -86,8 +86,8 @@ TEST(Ensemble, SpansAreAveragedAndTheThresholdIsFound) {
   const auto scores = ensemble_spans(reading.dataset, reading.features, paths, {}, files);
   EXPECT_EQ(scores["threshold"], 2.0);
   EXPECT_EQ(scores["exact"], 100.0);
-  EXPECT_EQ(nlohmann::json::parse(folder.content("answers.json")).dump(), R"({"a":"Bob","b":""})");
-  EXPECT_EQ(nlohmann::json::parse(folder.content("odds.json")).dump(), R"({"a":2.0,"b":8.0})");
+  EXPECT_EQ(nlohmann::json::parse(folder.read("answers.json")).dump(), R"({"a":"Bob","b":""})");
+  EXPECT_EQ(nlohmann::json::parse(folder.read("odds.json")).dump(), R"({"a":2.0,"b":8.0})");
   const auto given = ensemble_spans(reading.dataset, reading.features, paths,
                                     {.null_score_diff_threshold = 1.5}, files);
   EXPECT_EQ(given["HasAns_exact"], 0.0);

@@ -1,7 +1,6 @@
 // Small files of examples for the tests of fine-tuning's readers.
 #pragma once
 
-#include <filesystem>
 #include <string>
 
 #include "megalith/core/error.hpp"
@@ -29,13 +28,6 @@ inline std::string mnli_row(const std::string& index, const std::string& premise
                             const std::string& hypothesis, const std::string& label) {
   return index + "\t31193\t31193n\tgovernment\t( x )\t( y )\t(ROOT x)\t(ROOT y)\t" + premise +
          "\t" + hypothesis + "\tneutral\t" + label + "\n";
-}
-
-/// Writes a file into a sub-folder that is made.
-inline std::string write_below(const TemporaryFolder& folder, const std::string& name,
-                               const std::string& content) {
-  std::filesystem::create_directories(std::filesystem::path(folder.path(name)).parent_path());
-  return folder.file(name, content);
 }
 
 }  // namespace megalith::testing

@@ -130,7 +130,7 @@ TEST(Cloze, WindowKeepsTheRightOfTheContext) {
 
 std::string mistakes_of_choices(const std::string& lines) {
   testing::TemporaryFolder folder;
-  folder.file("q.jsonl", lines);
+  folder.write("q.jsonl", lines);
   Problems problems;
   read_choice_examples(folder.path("q.jsonl"), problems);
   return fmt::format("{}", fmt::join(problems.texts(), "\n"));

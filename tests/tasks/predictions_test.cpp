@@ -42,7 +42,7 @@ TEST(ClassPredictions, ReadBackAsTheyWere) {
     EXPECT_EQ(read.rows[i].logits, predictions.rows[i].logits);
     EXPECT_EQ(read.rows[i].label, predictions.rows[i].label);
   }
-  EXPECT_THAT(folder.content("a.jsonl"),
+  EXPECT_THAT(folder.read("a.jsonl"),
               HasSubstr(R"({"id":"a","group":"high","classes":["0","1"],"logits":[-1.0,3.0],)"
                         R"("probabilities":[0.0179862099620)"));
 }
@@ -90,7 +90,7 @@ TEST(ClassPredictions, BrokenFilesAreToldByLine) {
   const TemporaryFolder folder;
   const std::string good = R"({"id":"a","classes":["0","1"],"logits":[0,1],"label":"1"})";
   const auto error = [&](const std::string& text) {
-    const auto path = folder.file("a.jsonl", text);
+    const auto path = folder.write("a.jsonl", text);
     return usage_error([&] { read_class_predictions(path); });
   };
   EXPECT_EQ(error(good), "");
@@ -118,7 +118,7 @@ TEST(ClassPredictions, ComeFromLogitsInTheOrderOfTheExamples) {
   EXPECT_THROW(class_predictions(set, std::vector<float>{0, 1, NAN, 0}), RunError);
   const TemporaryFolder folder;
   write_glue_submission(folder.path("MNLI-m.tsv"), predictions);
-  EXPECT_EQ(folder.content("MNLI-m.tsv"), "index\tprediction\n1\ty\n2\tx\n");
+  EXPECT_EQ(folder.read("MNLI-m.tsv"), "index\tprediction\n1\ty\n2\tx\n");
   EXPECT_THROW(score_classes(predictions), UsageError);
 }
 
@@ -162,7 +162,7 @@ TEST(SpanLogits, ReadBackAndAverage) {
               HasSubstr("b.jsonl: window 1 of question 'q' with 2 logits is not in"));
   EXPECT_THAT(
       usage_error([&] {
-        read_span_logits(folder.file("c.jsonl", R"({"id":"q","window":0,"start_logits":[1]})"));
+        read_span_logits(folder.write("c.jsonl", R"({"id":"q","window":0,"start_logits":[1]})"));
       }),
       HasSubstr("line 1: \"end_logits\" must be a list of numbers"));
 }

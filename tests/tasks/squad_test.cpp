@@ -119,10 +119,10 @@ void expect_predictions(const std::vector<SquadPrediction>& predictions,
                         const nlohmann::json& expected, std::optional<double> threshold) {
   const TemporaryFolder folder;
   write_answers(folder.path("predictions.json"), predictions, threshold);
-  EXPECT_EQ(sha256_hex(folder.content("predictions.json")),
+  EXPECT_EQ(sha256_hex(folder.read("predictions.json")),
             expected["predictions"].get<std::string>());
   write_n_best(folder.path("n_best.json"), predictions);
-  const auto n_best = nlohmann::json::parse(folder.content("n_best.json"));
+  const auto n_best = nlohmann::json::parse(folder.read("n_best.json"));
   for (const auto& [id, rows] : expected["n_best"].items()) {
     ASSERT_EQ(n_best[id].size(), 20U + (threshold && n_best[id].size() == 21 ? 1U : 0U)) << id;
     for (size_t i = 0; i < rows.size(); ++i) {
@@ -228,7 +228,7 @@ std::string squad_file(const std::string& qas, const std::string& context = "Bob
 TEST(SquadReader, SaysWhatIsWrongAndWhere) {
   const TemporaryFolder folder;
   const auto error = [&](const std::string& text) {
-    const auto path = folder.file("dev.json", text);
+    const auto path = folder.write("dev.json", text);
     return usage_error([&] { read_squad(path); });
   };
   EXPECT_THAT(error("{\"data\": [\n  {]}"),
@@ -255,7 +255,7 @@ TEST(SquadReader, AnswersThatDoNotStandInTheirContextAreLeftOutOfTraining) {
         R"({{"id": "{}", "question": "who?", "answers": [{{"text": "{}", "answer_start": {}}}]}})",
         id, text, start);
   };
-  const auto path = folder.file(
+  const auto path = folder.write(
       "train.json", squad_file(qa("good", "Al", 8) + "," + qa("wrong", "Bob", 8) + "," +
                                qa("outside", "Al", 99) + "," + qa("negative", "Al", -1)));
   const auto dataset = read_squad(path);
@@ -274,7 +274,7 @@ TEST(SquadReader, AnswersThatDoNotStandInTheirContextAreLeftOutOfTraining) {
 
 TEST(SquadReader, QuestionsOfVersionTwoMayHaveNoAnswer) {
   const TemporaryFolder folder;
-  const auto path = folder.file(
+  const auto path = folder.write(
       "dev.json",
       squad_file(R"({"id": "a", "question": "q", "answers": [{"text": "Al", "answer_start": 8}],)"
                  R"( "is_impossible": false}, {"id": "b", "question": "q", "answers": [],)"
@@ -290,7 +290,7 @@ TEST(SquadReader, QuestionsOfVersionTwoMayHaveNoAnswer) {
   EXPECT_GT(windows[0].start, 0);
   EXPECT_EQ(windows[1].start, 0);
   EXPECT_EQ(windows[1].end, 0);
-  const auto wrong = folder.file(
+  const auto wrong = folder.write(
       "wrong.json", squad_file(R"({"id": "a", "question": "q", "is_impossible": true, "answers":)"
                                R"( [{"text": "Al", "answer_start": 8}]})"));
   EXPECT_THAT(usage_error([&] { read_squad(wrong); }),
@@ -300,7 +300,7 @@ TEST(SquadReader, QuestionsOfVersionTwoMayHaveNoAnswer) {
 TEST(SquadReader, TestFilesHaveNoAnswers) {
   const TemporaryFolder folder;
   const auto dataset =
-      read_squad(folder.file("test.json", squad_file(R"({"id": "a", "question": "q"})")));
+      read_squad(folder.write("test.json", squad_file(R"({"id": "a", "question": "q"})")));
   EXPECT_FALSE(dataset.is_labelled);
   EXPECT_THAT(
       usage_error([&] { build_squad_features(dataset, uncased(), {}, 384, SquadUse::kTraining); }),
@@ -311,7 +311,7 @@ TEST(SquadReader, TestFilesHaveNoAnswers) {
 
 TEST(SquadAnswers, AreTheOriginalTextAndBadLogitsAreRefused) {
   const TemporaryFolder folder;
-  const auto dataset = read_squad(folder.file(
+  const auto dataset = read_squad(folder.write(
       "dev.json", squad_file(R"({"id": "a", "question": "q"})", "Im Café\\u0301  «Zürich»?")));
   const auto features = build_squad_features(dataset, uncased(), {}, 384, SquadUse::kEvaluation);
   ASSERT_EQ(features.windows.size(), 1U);
