@@ -8,6 +8,7 @@
 
 #include "cli/checkpoint_convert.hpp"
 #include "cli/command_line.hpp"
+#include "cli/command_table.hpp"
 #include "cli/commands.hpp"
 #include "megalith/checkpoint/checkpoint.hpp"
 #include "megalith/checkpoint/compare.hpp"
@@ -259,14 +260,8 @@ int run_diff(const Words& words) {
   return 0;
 }
 
-struct CheckpointCommand {
-  const char* name;
-  int (*run)(const Words&);
-  const char* summary;
-};
-
 // clang-format off
-constexpr CheckpointCommand kCommands[] = {
+constexpr TableCommand kCommands[] = {
     {"inspect", run_inspect, "DIR: iteration, configuration, tensors; --verify the checksums"},
     {"list",    run_list,    "DIR: the checkpoints of a save folder"},
     {"diff",    run_diff,    "A B: configuration, and the largest difference of each tensor"},
@@ -276,36 +271,13 @@ constexpr CheckpointCommand kCommands[] = {
 };
 // clang-format on
 
-void print_help(FILE* out) {
-  fmt::print(out,
-             "Usage: megalith checkpoint COMMAND [flags]\n\n"
-             "Look at saved checkpoints, convert them, bring models in and out.\n\n");
-  for (const auto& command : kCommands) {
-    fmt::print(out, "  {:<11}{}\n", command.name, command.summary);
-  }
-  fmt::print(out, "\nmegalith checkpoint COMMAND --help lists the flags of a command.\n");
-}
-
 }  // namespace
 
 int run_checkpoint(const Words& words) {
-  if (words.empty()) {
-    print_help(stderr);
-    return 2;
-  }
-  if (words[0] == "--help" || words[0] == "-h") {
-    print_help(stdout);
-    return 0;
-  }
-  std::vector<std::string> names;
-  for (const auto& command : kCommands) {
-    if (words[0] == command.name) return command.run(Words(words.begin() + 1, words.end()));
-    names.emplace_back(command.name);
-  }
-  const std::string near = nearest_name(words[0], names);
-  throw UsageError(
-      "unknown command 'checkpoint {}'{}", words[0],
-      near.empty() ? "; see megalith checkpoint --help" : "; did you mean " + near + "?");
+  return run_from_table(
+      {"checkpoint", "command", "Look at saved checkpoints, convert them, bring models in and out.",
+       kCommands},
+      words);
 }
 
 }  // namespace megalith::cli

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/command_line.hpp"
+#include "cli/command_table.hpp"
 #include "cli/commands.hpp"
 #include "megalith/data/indexed_dataset.hpp"
 #include "megalith/data/verify_indexed_dataset.hpp"
@@ -152,14 +153,8 @@ int run_merge(const Words& words) {
   return 0;
 }
 
-struct DataCommand {
-  const char* name;
-  int (*run)(const Words&);
-  const char* summary;
-};
-
 // clang-format off
-constexpr DataCommand kCommands[] = {
+constexpr TableCommand kCommands[] = {
     {"info",    run_info,         "PREFIX...: counts and types"},
     {"show",    run_show,         "PREFIX --document K: the ids, or the text, of a document"},
     {"verify",  run_verify,       "PREFIX...: check every byte"},
@@ -169,35 +164,13 @@ constexpr DataCommand kCommands[] = {
 };
 // clang-format on
 
-void print_help(FILE* out) {
-  fmt::print(out,
-             "Usage: megalith data COMMAND [flags]\n\n"
-             "Look at, check and join indexed datasets, and build their sample order.\n\n");
-  for (const auto& command : kCommands) {
-    fmt::print(out, "  {:<9}{}\n", command.name, command.summary);
-  }
-  fmt::print(out, "\nmegalith data COMMAND --help lists the flags of a command.\n");
-}
-
 }  // namespace
 
 int run_data(const Words& words) {
-  if (words.empty()) {
-    print_help(stderr);
-    return 2;
-  }
-  if (words[0] == "--help" || words[0] == "-h") {
-    print_help(stdout);
-    return 0;
-  }
-  std::vector<std::string> names;
-  for (const auto& command : kCommands) {
-    if (words[0] == command.name) return command.run(Words(words.begin() + 1, words.end()));
-    names.emplace_back(command.name);
-  }
-  const std::string near = nearest_name(words[0], names);
-  throw UsageError("unknown command 'data {}'{}", words[0],
-                   near.empty() ? "; see megalith data --help" : "; did you mean " + near + "?");
+  return run_from_table(
+      {"data", "command", "Look at, check and join indexed datasets, and build their sample order.",
+       kCommands},
+      words);
 }
 
 }  // namespace megalith::cli

@@ -36,10 +36,12 @@ void write_slices(const std::string& folder, const std::string& name, std::vecto
   SafetensorsWriter writer((fs::path(folder) / name).string(), std::move(entries),
                            {{"format", "pt"}, {"megalith_token", manifest.token}});
   const auto file_index = static_cast<int64_t>(manifest.files.size());
-  for (const auto& entry : writer.entries()) {
+  for (const auto& entry : writer.entries()) writer.append(by_key.at(entry.name).read());
+  const auto& sums = writer.sums();
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const auto& entry = writer.entries()[i];
     const NewSlice& slice = by_key.at(entry.name);
-    const std::string sum = writer.append(slice.read());
-    if (!slice.sha256.empty() && sum != slice.sha256) {
+    if (!slice.sha256.empty() && sums[i] != slice.sha256) {
       throw UsageError(
           "{}: damaged: the checksum of '{}' does not match; restore the file or take an earlier "
           "checkpoint with --ckpt-step",
@@ -49,7 +51,7 @@ void write_slices(const std::string& folder, const std::string& name, std::vecto
                                 slice.kind,
                                 entry.dtype,
                                 slice.global_shape,
-                                {{file_index, entry.name, slice.offset, slice.length, sum}}});
+                                {{file_index, entry.name, slice.offset, slice.length, sums[i]}}});
   }
   writer.commit();
   manifest.files.push_back({name, writer.size(), writer.header_sha256()});

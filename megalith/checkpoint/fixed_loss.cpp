@@ -16,7 +16,7 @@ FixedLoss loss_of_fixed_ids(const Checkpoint& checkpoint) {
   FixedLoss result;
   result.num_ids = std::min(kMostFixedIds, config.max_position_embeddings);
   if (result.num_ids < 2) return result;
-  GptModel model(config, ProcessGroups(), at::kFloat, at::kCPU, /*seed=*/0);
+  GptModel model(config, ProcessGroups(), at::kFloat, at::kCPU, /*seed=*/std::nullopt);
   load_weights(checkpoint, model);
   const at::Tensor ids =
       (at::arange(result.num_ids, at::kLong) * kFixedIdStep).remainder(config.vocab_size);

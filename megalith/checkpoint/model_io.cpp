@@ -17,7 +17,6 @@ ModelConfig model_config_from(const Checkpoint& checkpoint) {
   }
   ModelConfig config;
   fields_from_json(config.shape_fields(), *stored, checkpoint.folder());
-  config.init_method_std = 0;  // who builds it loads it: drawing weights first would be for nothing
   return config;
 }
 

@@ -6,7 +6,6 @@
 #include <array>
 #include <bit>
 #include <cstring>
-#include <future>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -22,7 +21,8 @@ using Json = nlohmann::json;
 
 constexpr int64_t kLengthBytes = 8;
 constexpr int64_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation
-constexpr size_t kOverlapBytes = 1 << 18;         // a thread costs as much as a sum of 50 kB
+constexpr size_t kInFlightBytes = 64 << 20;
+constexpr size_t kOverlapBytes = 1 << 18;  // a thread costs as much as a sum of 50 kB
 
 constexpr std::array<std::pair<const char*, at::ScalarType>, 10> kDtypes = {
     {{"F64", at::kDouble},
@@ -290,7 +290,7 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Safete
   file_.write(header);
 }
 
-std::string SafetensorsWriter::append(const at::Tensor& tensor) {
+void SafetensorsWriter::append(const at::Tensor& tensor) {
   TORCH_CHECK(next_ < entries_.size(), "more tensors than entries");
   const auto& entry = entries_[next_++];
   TORCH_CHECK(tensor.scalar_type() == entry.dtype && tensor.sizes() == entry.shape, "tensor '",
@@ -299,13 +299,36 @@ std::string SafetensorsWriter::append(const at::Tensor& tensor) {
   const at::Tensor host = as_bits(tensor).to(at::kCPU).contiguous();
   const std::span bytes(static_cast<const std::byte*>(host.data_ptr()), host.nbytes());
   if (bytes.size() < kOverlapBytes) {
-    file_.write(bytes);
-    return sha256_hex(bytes);
+    sums_.push_back(sha256_hex(bytes));
+  } else {
+    // The sum takes about as long as the writing: beside it, on a thread of its own.
+    make_room(bytes.size());
+    sums_.emplace_back();
+    pending_.push_back({sums_.size() - 1, host,
+                        std::async(std::launch::async, [bytes] { return sha256_hex(bytes); })});
   }
-  // The sum takes about as long as the writing: beside it, on a thread of its own.
-  auto sum = std::async(std::launch::async, [bytes] { return sha256_hex(bytes); });
   file_.write(bytes);
-  return sum.get();
+}
+
+void SafetensorsWriter::make_room(size_t bytes) {
+  for (const auto& pending : pending_) bytes += pending.tensor.nbytes();
+  while (!pending_.empty() && (pending_.size() > 1 || bytes > kInFlightBytes)) {
+    bytes -= pending_.front().tensor.nbytes();
+    finish_oldest();
+  }
+}
+
+void SafetensorsWriter::finish_oldest() {
+  auto& oldest = pending_.front();
+  sums_[oldest.index] = oldest.sum.get();
+  pending_.pop_front();
+}
+
+const std::vector<std::string>& SafetensorsWriter::sums() {
+  while (!pending_.empty()) finish_oldest();
+  TORCH_CHECK(sums_.size() == entries_.size(), "only ", sums_.size(), " of ", entries_.size(),
+              " tensors were written");
+  return sums_;
 }
 
 void SafetensorsWriter::commit() {

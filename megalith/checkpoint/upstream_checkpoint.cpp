@@ -69,17 +69,17 @@ class Flattener {
 
   void add(const PickleValue& dict, const std::string& path, int depth) {
     constexpr int kDeepest = 16;
-    constexpr int64_t kMost = 1'000'000;
-    if (depth > kDeepest || (num_seen_ += 1) > kMost) {
-      throw UsageError(
-          "{}: its model is nested deeper than {} or has more than {} entries, which "
-          "no model is",
-          file_->path(), kDeepest, kMost);
+    constexpr int64_t kMost = 200'000;
+    constexpr size_t kLongestName = 300;
+    num_seen_ += 1 + static_cast<int64_t>(dict.items.size()) / 2;
+    if (depth > kDeepest || num_seen_ > kMost) {
+      throw UsageError("{}: its model is nested deeper than {} or has more than {} entries",
+                       file_->path(), kDeepest, kMost);
     }
     const Pickle& pickle = file_->pickle();
     for (size_t i = 0; i + 1 < dict.items.size(); i += 2) {
       const auto &key = pickle.item(dict, i), &value = pickle.item(dict, i + 1);
-      if (key.kind != Kind::kText || key.text.size() > 500) continue;
+      if (key.kind != Kind::kText || path.size() + key.text.size() > kLongestName) continue;
       const std::string name =
           path.empty() ? std::string(key.text) : fmt::format("{}.{}", path, key.text);
       if (value.kind == Kind::kDict) add(value, name, depth + 1);

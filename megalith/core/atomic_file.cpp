@@ -16,7 +16,8 @@
 namespace megalith {
 namespace {
 constexpr size_t kBufferBytes = 1 << 20;
-constexpr size_t kWriteBytes = 1 << 23;  // at a time
+constexpr size_t kWriteBytes = 1 << 22;  // at a time
+constexpr int64_t kWritebackBytes = 1 << 25;
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
@@ -50,7 +51,17 @@ void AtomicFile::write_all(std::span<const std::byte> bytes) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw RunError(system_error_text(temporary_, "write"));
     bytes = bytes.subspan(static_cast<size_t>(n));
+    written_ += n;
+    start_writeback();
   }
+}
+
+void AtomicFile::start_writeback() {
+  // The disk works while the rest is computed, so that the sync at the end has little to wait for.
+  if (written_ - handed_over_ < kWritebackBytes) return;
+  // Only a hint: where it fails, that sync writes all.
+  ::sync_file_range(fd_, handed_over_, written_ - handed_over_, SYNC_FILE_RANGE_WRITE);
+  handed_over_ = written_;
 }
 
 void AtomicFile::flush() {

@@ -24,7 +24,7 @@ at::Tensor LanguageModelHead::forward(const at::Tensor& hidden) const {
 }
 
 BertModel::BertModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-                     at::Device device, int64_t seed)
+                     at::Device device, std::optional<int64_t> seed)
     : Model(config, groups, dtype, device),
       encoder_(builder(seed), "encoder", config, tensor()),
       lm_head_(builder(seed).scope("lm_head"), config, encoder_.word_embeddings(), tensor()),

@@ -31,7 +31,7 @@ class BertModel final : public Model {
  public:
   /// `config` as become_bert() makes it. Throws c10::Error when it is not.
   BertModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-            at::Device device, int64_t seed);
+            at::Device device, std::optional<int64_t> seed);
 
   /// -> hidden states after the final norm [S, B, H]. Communicates: tensor, both.
   at::Tensor hidden_states(const ModelInput& input, LayerContext& context,

@@ -5,7 +5,7 @@
 namespace megalith {
 
 GptModel::GptModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-                   at::Device device, int64_t seed)
+                   at::Device device, std::optional<int64_t> seed)
     : Model(config, groups, dtype, device), decoder_(builder(seed), "decoder", config, tensor()) {
   const int64_t padded = config.padded_vocab_size(tensor().size());
   vocab_range_ = vocab_range(config.vocab_size, padded, tensor());
@@ -41,6 +41,15 @@ std::vector<LossPart> GptModel::losses(const ModelInput& input, const Targets& t
 double GptModel::flops(int64_t samples, int64_t seq_length, double /*predictions*/) const {
   const double tokens = static_cast<double>(samples) * static_cast<double>(seq_length);
   return tokens * (layer_flops(config(), seq_length) + logits_flops(config(), tensor().size()));
+}
+
+TokenScores GptModel::score(const at::Tensor& hidden, const at::Tensor& labels,
+                            bool with_likeliest) const {
+  const at::Tensor rows = logits(hidden.unsqueeze(0)).squeeze(0);  // [N, V/t]
+  TokenScores scores;
+  scores.losses = vocab_parallel_cross_entropy(rows, labels, vocab_range_, tensor());
+  if (with_likeliest) scores.likeliest = vocab_parallel_argmax(rows, vocab_range_, tensor());
+  return scores;
 }
 
 }  // namespace megalith

@@ -7,10 +7,17 @@
 
 namespace megalith {
 
+/// What the model says about tokens.
+struct TokenScores {
+  at::Tensor losses;     // [N] cross entropy in fp32 (double)
+  at::Tensor likeliest;  // [N] int64, the id of the largest logit; undefined when not asked for
+};
+
 class GptModel final : public Model {
  public:
+  /// `seed` draws the initial weights; without one they are for load_weights() to fill.
   GptModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-           at::Device device, int64_t seed);
+           at::Device device, std::optional<int64_t> seed);
 
   /// -> hidden states after the final norm [S, B, H]. Communicates: tensor, both.
   at::Tensor hidden_states(const ModelInput& input, LayerContext& context,
@@ -27,6 +34,10 @@ class GptModel final : public Model {
   std::vector<LossPart> losses(const ModelInput& input, const Targets& targets,
                                LayerContext& context, const RecomputePlan& plan) const override;
   double flops(int64_t samples, int64_t seq_length, double predictions) const override;
+
+  /// Scores `labels` [N] against some rows of the hidden states, hidden [N, H]: the logits of no
+  /// other token are made, N·V/t numbers. Under no_grad. Communicates: tensor.
+  TokenScores score(const at::Tensor& hidden, const at::Tensor& labels, bool with_likeliest) const;
 
  private:
   Transformer decoder_;

@@ -15,12 +15,12 @@ Model::Model(const ModelConfig& config, const ProcessGroups& groups, at::ScalarT
              at::Device device)
     : config_(config), tensor_(groups.tensor()), dtype_(dtype), device_(device) {}
 
-ParameterBuilder Model::builder(int64_t seed) {
+ParameterBuilder Model::builder(std::optional<int64_t> seed) {
   return {parameters_, dtype_, device_, seed, tensor_.rank, tensor_.size()};
 }
 
 std::unique_ptr<Model> make_model(const ModelConfig& config, const ProcessGroups& groups,
-                                  at::ScalarType dtype, at::Device device, int64_t seed) {
+                                  at::ScalarType dtype, at::Device device, std::optional<int64_t> seed) {
   if (config.bidirectional) {
     return std::make_unique<BertModel>(config, groups, dtype, device, seed);
   }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,8 +53,8 @@ class Model {
   Model(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
         at::Device device);
   const Group& tensor() const { return tensor_; }
-  /// Adds to parameters(); not to be kept.
-  ParameterBuilder builder(int64_t seed);
+  /// Adds to parameters(), empty when there is no seed; not to be kept.
+  ParameterBuilder builder(std::optional<int64_t> seed);
 
  private:
   ModelConfig config_;
@@ -63,9 +64,10 @@ class Model {
   ParameterList parameters_;
 };
 
-/// The model that `config` describes: BERT when bidirectional, else GPT.
+/// The model that `config` describes: BERT when bidirectional, else GPT. Without a `seed` its weights are for
+/// load_weights() to fill.
 std::unique_ptr<Model> make_model(const ModelConfig& config, const ProcessGroups& groups,
-                                  at::ScalarType dtype, at::Device device, int64_t seed);
+                                  at::ScalarType dtype, at::Device device, std::optional<int64_t> seed);
 
 /// Forward and backward of one token through all layers; for four-fold MLPs 72·L·h²·(1 + s/6h).
 double layer_flops(const ModelConfig& config, int64_t seq_length);

@@ -13,7 +13,8 @@ at::Tensor main_gradient(const at::Tensor& parameter) {
 }
 
 ParameterBuilder::ParameterBuilder(ParameterList& list, at::ScalarType dtype, at::Device device,
-                                   int64_t seed, int64_t tensor_rank, int64_t tensor_size)
+                                   std::optional<int64_t> seed, int64_t tensor_rank,
+                                   int64_t tensor_size)
     : list_(&list),
       dtype_(dtype),
       device_(device),
@@ -95,7 +96,7 @@ at::Tensor ParameterBuilder::add(const std::string& name, std::vector<int64_t> l
   for (const auto& box : shard.boxes) {
     at::Tensor rows = value.narrow(0, box.local_row, box.length[0]);
     if (init.kind == Init::Kind::kOnes) rows.fill_(1.0);
-    if (init.kind == Init::Kind::kNormal && init.std != 0) fill_normal(rows, box, seed_, init.std);
+    if (init.kind == Init::Kind::kNormal && seed_) fill_normal(rows, box, *seed_, init.std);
   }
   value = value.to(at::TensorOptions(device_).dtype(dtype_));
   value.set_requires_grad(true);

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -44,8 +45,9 @@ class ParameterBuilder {
  public:
   /// Parameters go to `list`. Values are made on the CPU in fp32 (double when `dtype` is), then
   /// rounded to `dtype` and moved, so the precision does not change which model is started from.
-  ParameterBuilder(ParameterList& list, at::ScalarType dtype, at::Device device, int64_t seed,
-                   int64_t tensor_rank, int64_t tensor_size);
+  /// Without a seed nothing is drawn: for weights that are about to be loaded.
+  ParameterBuilder(ParameterList& list, at::ScalarType dtype, at::Device device,
+                   std::optional<int64_t> seed, int64_t tensor_rank, int64_t tensor_size);
 
   /// The same builder with `prefix` + "." before every name.
   ParameterBuilder scope(const std::string& prefix) const;
@@ -83,7 +85,8 @@ class ParameterBuilder {
   ParameterList* list_;
   at::ScalarType dtype_;
   at::Device device_;
-  int64_t seed_, tensor_rank_, tensor_size_;
+  std::optional<int64_t> seed_;
+  int64_t tensor_rank_, tensor_size_;
   std::string prefix_;
 };
 

@@ -3,12 +3,14 @@
 // Control characters vanish, ideographs stand alone, and with LetterCase::kLower accents go and
 // letters become small. The order is the reference's: clean, space out ideographs, decompose (NFD),
 // drop accents, lower case, cut at punctuation. Devlin et al. (2018); word pieces are
-// word_piece.hpp's.
+// word_piece.hpp's. On demand every character of a word says which bytes of the text it came from.
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include "megalith/tokenizer/unicode.hpp"
 
@@ -18,6 +20,12 @@ namespace megalith {
 
 enum class LetterCase { kKeep, kLower };
 
+/// Bytes [begin, end) of a text.
+struct ByteRange {
+  size_t begin = 0, end = 0;
+  bool operator==(const ByteRange&) const = default;
+};
+
 class BertSplitter {
  public:
   explicit BertSplitter(LetterCase letter_case);
@@ -26,11 +34,24 @@ class BertSplitter {
   /// Calls `visit` for each word of a well-formed text, in order.
   void split(std::string_view text, const Visit& visit) const;
 
+  using VisitWithSources =
+      std::function<void(std::u32string_view word, std::span<const ByteRange> sources)>;
+  /// The same words, each character with the character of `text` that it came from. Dropped accents
+  /// and control characters belong to no character; the parts of a decomposed one share its bytes.
+  void split_with_sources(std::string_view text, const VisitWithSources& visit) const;
+
  private:
-  void finish(std::u32string& word, const Visit& visit) const;
-  void fold(std::u32string& word) const;
-  void decompose(std::u32string& word) const;
-  void cut_at_punctuation(std::u32string_view word, const Visit& visit) const;
+  struct Word {
+    std::u32string codes;
+    std::vector<ByteRange> sources;  // as many as codes, or none at all where nobody asked
+  };
+  template <bool kWithSources>
+  void split_words(std::string_view text, const VisitWithSources& visit) const;
+  void finish(Word& word, const VisitWithSources& visit) const;
+  void fold(Word& word) const;
+  void drop_marks(Word& word) const;
+  void decompose(Word& word) const;
+  void cut_at_punctuation(const Word& word, const VisitWithSources& visit) const;
 
   LetterCase letter_case_;
   unicode::ClassTable kinds_;

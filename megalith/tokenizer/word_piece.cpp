@@ -56,17 +56,44 @@ void WordPieceTokenizer::append_ids(std::string_view text, std::vector<int32_t>&
                   [&](std::u32string_view word) { append_word(word, ids); });
 }
 
-void WordPieceTokenizer::append_word(std::u32string_view word, std::vector<int32_t>& ids) const {
-  if (word.size() > kLongestWord) {
-    ids.push_back(unknown_);
-    return;
+std::vector<TextPiece> WordPieceTokenizer::pieces(std::string_view text) const {
+  std::string repaired;
+  if (unicode::well_formed(text, repaired).data() != text.data()) {
+    throw UsageError("the text \"{}...\" is not UTF-8", repaired.substr(0, 40));
   }
+  std::vector<TextPiece> pieces;
+  std::vector<int32_t> ids;
+  std::vector<size_t> sizes;
+  splitter_.split_with_sources(
+      text, [&](std::u32string_view word, std::span<const ByteRange> sources) {
+        ids.clear();
+        sizes.clear();
+        append_word(word, ids, &sizes);
+        size_t begin = 0;
+        for (size_t i = 0; i < ids.size(); ++i) {
+          const size_t end = begin + sizes[i];
+          pieces.push_back({ids[i], {sources[begin].begin, sources[end - 1].end}});
+          begin = end;
+        }
+      });
+  return pieces;
+}
+
+/// `sizes`, where wanted, takes the number of characters of every piece.
+void WordPieceTokenizer::append_word(std::u32string_view word, std::vector<int32_t>& ids,
+                                     std::vector<size_t>* sizes) const {
+  const size_t first_id = ids.size();
+  const auto give_up = [&] {
+    ids.resize(first_id);
+    ids.push_back(unknown_);
+    if (sizes != nullptr) sizes->assign(1, word.size());
+  };
+  if (word.size() > kLongestWord) return give_up();
   std::string bytes;
   for (const char32_t code : word) unicode::append_utf8(bytes, code);
   const auto in_character = [&](size_t at) {
     return at < bytes.size() && (static_cast<uint8_t>(bytes[at]) & 0xC0) == 0x80;
   };
-  const size_t first_id = ids.size();
   for (size_t begin = 0; begin < bytes.size();) {
     const Ids& known = begin == 0 ? beginnings_ : continuations_;
     size_t end = std::min(bytes.size(), begin + longest_bytes_);
@@ -76,12 +103,13 @@ void WordPieceTokenizer::append_word(std::u32string_view word, std::vector<int32
       found = known.find(std::string_view(bytes).substr(begin, end - begin));
       if (found != known.end()) break;
     }
-    if (found == known.end()) {
-      ids.resize(first_id);
-      ids.push_back(unknown_);
-      return;
-    }
+    if (found == known.end()) return give_up();
     ids.push_back(found->second);
+    if (sizes != nullptr) {
+      size_t size = 0;
+      for (size_t at = begin; at < end; ++at) size += in_character(at) ? 0 : 1;
+      sizes->push_back(size);
+    }
     begin = end;
   }
 }

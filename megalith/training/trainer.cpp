@@ -70,7 +70,8 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
 
   groups_.calls().set_phase("building the model");
   model_ = make_model(config_.model, groups_, config_.training.compute_type(),
-                      distributed_.device(), config_.training.seed);
+                      distributed_.device(),
+                      checkpoint_ ? std::nullopt : std::optional(config_.training.seed));
   const int64_t bucket = config_.training.ddp_bucket_size.value_or(
       std::max<int64_t>(40'000'000, 1'000'000 * data_size));
   gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(),

@@ -183,6 +183,30 @@ TEST(UpstreamMistakes, AVocabularyThatIsTooLargeIsRefused) {
               HasSubstr("--num-attention-heads 2: the checkpoint says 4"));
 }
 
+/// One dictionary in itself, and 14 of which each holds the one before ten times over.
+TEST(UpstreamMistakes, NestingWithoutEndIsRefused) {
+  using namespace std::string_literals;
+  const auto stream = [](const std::string& before, const std::string& model) {
+    return "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."s + "\x80\x02M\xe9\x03."s +
+           "\x80\x02}."s + "\x80\x02"s + before + "}U\x05model"s + model + "s.\x80\x02]."s;
+  };
+  TemporaryFolder folder;
+  folder.write("a/mp_rank_00/model_optim_rng.pt", stream("", "}q\x01U\x01xh\x01s"s));
+  EXPECT_THAT(refusal(folder.path("a")), HasSubstr("nested deeper"));
+  std::string levels = "}q\x00"s + "0";
+  for (char level = 1; level < 15; ++level) {
+    levels += "}(";
+    for (char key = 'a'; key < 'k'; ++key) {
+      levels += "U\x01"s + key + "h" + static_cast<char>(level - 1);
+    }
+    levels += "uq"s + level + "0";
+  }
+  folder.write("b/mp_rank_00/model_optim_rng.pt", stream(levels, "h\x0e"));
+  EXPECT_THAT(refusal(folder.path("b")), HasSubstr("more than 200000 entries"));
+  folder.write("c/mp_rank_00/model_optim_rng.pt", stream("", "K\x05"));
+  EXPECT_THAT(refusal(folder.path("c")), HasSubstr("holds no 'model'"));
+}
+
 TEST(UpstreamNames, AllSpellingsGiveOne) {
   const std::string ours = "decoder.layers.5.self_attention.linear_proj.weight";
   EXPECT_EQ(upstream_name("language_model.transformer.layers.3.attention.dense.weight", 2), ours);

@@ -38,14 +38,30 @@ size_t columns(const std::string& line) {
   }));
 }
 
-const char* const kCommands[] = {
-    "preprocess", "pretrain",     "generate",        "tokenize",        "launch",
-    "doctor",     "data info",    "data show",       "data verify",     "data merge",
-    "data index", "data samples", "checkpoint list", "checkpoint diff", "checkpoint inspect"};
+const char* const kCommands[] = {"preprocess",
+                                 "pretrain",
+                                 "generate",
+                                 "tokenize",
+                                 "launch",
+                                 "doctor",
+                                 "data info",
+                                 "data show",
+                                 "data verify",
+                                 "data merge",
+                                 "evaluate wikitext103",
+                                 "evaluate lambada",
+                                 "evaluate perplexity",
+                                 "evaluate multiple-choice",
+                                 "evaluate contamination",
+                                 "data index",
+                                 "data samples",
+                                 "checkpoint list",
+                                 "checkpoint diff",
+                                 "checkpoint inspect"};
 
 TEST(Help, OfEverySubcommandFitsATerminal) {
   Words commands(std::begin(kCommands), std::end(kCommands));
-  commands.insert(commands.end(), {"", "data", "checkpoint"});
+  commands.insert(commands.end(), {"", "data", "checkpoint", "evaluate"});
   for (const auto& command : commands) {
     SCOPED_TRACE(command);
     const auto result = megalith(command + " --help");

@@ -10,7 +10,7 @@
 namespace megalith {
 namespace {
 
-using testing::TemporaryFolder;
+using testing::MemoryFolder;
 using Documents = std::vector<std::vector<int32_t>>;  // lengths of the sentences of each document
 
 constexpr int64_t kVocabulary = 1000;
@@ -54,7 +54,7 @@ class BuildBertDatasets : public ::testing::Test {
     return text.find(part) != std::string::npos;
   }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
   std::vector<std::string> notices_;
 };
 

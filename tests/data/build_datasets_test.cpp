@@ -12,7 +12,7 @@ namespace {
 
 using testing::golden;
 using testing::Json;
-using testing::TemporaryFolder;
+using testing::MemoryFolder;
 
 /// Documents of the given lengths, with the ids 0, 1, 2, … through all of them.
 void write_dataset(const std::string& prefix, const std::vector<int32_t>& lengths,
@@ -62,7 +62,7 @@ class BuildDatasets : public ::testing::Test {
     return count;
   }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
   std::vector<std::string> notices_;
 };
 

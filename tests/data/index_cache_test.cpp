@@ -15,7 +15,7 @@ namespace {
 
 using testing::golden;
 using testing::Json;
-using testing::TemporaryFolder;
+using testing::MemoryFolder;
 
 const std::vector<std::string> kGptParts = {"document_index", "sample_index", "shuffle_index"};
 
@@ -33,7 +33,7 @@ DatasetDescription description_of(const Json& json) {
 }
 
 /// Every file of the row is there with its bytes; nothing else is, but our note.
-void expect_files(const TemporaryFolder& folder, const Json& row) {
+void expect_files(const MemoryFolder& folder, const Json& row) {
   for (const auto& [name, facts] : row.at("files").items()) {
     SCOPED_TRACE(name);
     ASSERT_TRUE(std::filesystem::exists(folder.path(name)));
@@ -42,7 +42,7 @@ void expect_files(const TemporaryFolder& folder, const Json& row) {
     EXPECT_EQ(sha256_hex(bytes), facts.at("sha256"));
   }
   size_t files = 0;
-  for ([[maybe_unused]] const auto& file : std::filesystem::directory_iterator(folder.folder())) {
+  for ([[maybe_unused]] const auto& file : std::filesystem::directory_iterator(folder.path())) {
     ++files;
   }
   EXPECT_EQ(files, row.at("files").size() + 1);
@@ -62,8 +62,8 @@ void expect_gpt_row(const Json& row) {
                                 .seed = description.seed};
   const Interval interval = split_interval(bounds, static_cast<int64_t>(lengths.size()));
   const GptIndex index = build_gpt_index(lengths, interval, request);
-  const TemporaryFolder folder;
-  const IndexCache cache(folder.folder(), "GPTDataset", description.split, text,
+  const MemoryFolder folder;
+  const IndexCache cache(folder.path(), "GPTDataset", description.split, text,
                          gpt_fingerprint(lengths, interval, request));
   cache.store(kGptParts, {index.documents, index.samples, index.shuffle});
   expect_files(folder, row);
@@ -79,8 +79,8 @@ void expect_blend_row(const Json& row) {
   EXPECT_EQ(text, row.at("description").get<std::string>());
   EXPECT_EQ(md5_hex(text), row.at("md5"));
   const BlendIndex index = blend_by_weight(weights, size);
-  const TemporaryFolder folder;
-  const IndexCache cache(folder.folder(), "BlendedDataset", Split::kTrain, text, "{}");
+  const MemoryFolder folder;
+  const IndexCache cache(folder.path(), "BlendedDataset", Split::kTrain, text, "{}");
   cache.store({"dataset_index", "dataset_sample_index"}, {index.dataset, index.sample});
   expect_files(folder, row);
 }
@@ -109,8 +109,8 @@ void expect_bert_row(const Json& row) {
   const BertIndexRequest request{.sequence_length = run.sequence_length,
                                  .num_samples = description.num_samples,
                                  .seed = run.seed};
-  const TemporaryFolder folder;
-  const IndexCache cache(folder.folder(), kBertClass, std::nullopt, text,
+  const MemoryFolder folder;
+  const IndexCache cache(folder.path(), kBertClass, std::nullopt, text,
                          bert_fingerprint(data.sequence_lengths(), bounds, request));
   cache.store({"sample_index"}, {build_bert_mapping(data.sequence_lengths(), bounds, request)});
   expect_files(folder, row);
@@ -169,7 +169,7 @@ class CacheOfTwo : public ::testing::Test {
     file.put('\x7f');
   }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
   std::vector<std::string> parts_ = {"first", "second"};
   std::string notice_;
 };
@@ -183,7 +183,7 @@ TEST_F(CacheOfTwo, IsBuiltOnce) {
 
 TEST_F(CacheOfTwo, IsNotWrittenByThoseWhoOnlyRead) {
   EXPECT_TRUE(builds(cache(), IndexRole::kLoadOrBuildPrivately));
-  EXPECT_TRUE(std::filesystem::is_empty(folder_.folder()));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
 TEST_F(CacheOfTwo, IsBuiltAgainWhenTheDataHaveChanged) {

@@ -8,7 +8,7 @@
 namespace megalith {
 namespace {
 
-using testing::TemporaryFolder;
+using testing::MemoryFolder;
 
 void write_bytes(const std::string& path, const std::string& bytes) {
   AtomicFile file(path);
@@ -31,7 +31,7 @@ TEST(NumpyFile, HeaderIsWhatNumpyWrites) {
 }
 
 TEST(NumpyFile, ReadsBackEveryType) {
-  const TemporaryFolder folder;
+  const MemoryFolder folder;
   const auto round_trip = [&](const IntegerArray& array) {
     const std::string path = folder.path("array.npy");
     write_numpy(path, array);
@@ -50,7 +50,7 @@ TEST(NumpyFile, ReadsBackEveryType) {
 }
 
 TEST(NumpyFile, RefusesEverythingElse) {
-  const TemporaryFolder folder;
+  const MemoryFolder folder;
   const std::string path = folder.path("array.npy");
   write_numpy(path, IntegerArray(std::vector<int32_t>{1, 2, 3}));
   const std::string good = read_text_file(path);

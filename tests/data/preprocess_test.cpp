@@ -1,5 +1,6 @@
 // Preprocessing against datasets made by tests/oracles/preprocess_expected.py, and its behaviour
 // when lines are broken, or it is interrupted.
+#include "megalith/core/atomic_file.hpp"
 #include "megalith/data/preprocess.hpp"
 
 #include <fcntl.h>

@@ -51,7 +51,7 @@ class BertData : public ::testing::Test {
                 Words{"--seq-length", "64", "--num-samples", "50,0,0", "--split", "1,0,0"} + more);
   }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
 };
 
 TEST_F(BertData, SamplesAreUpstreams) {
