@@ -20,7 +20,8 @@ ParameterBuilder Model::builder(std::optional<int64_t> seed) {
 }
 
 std::unique_ptr<Model> make_model(const ModelConfig& config, const ProcessGroups& groups,
-                                  at::ScalarType dtype, at::Device device, std::optional<int64_t> seed) {
+                                  at::ScalarType dtype, at::Device device,
+                                  std::optional<int64_t> seed) {
   if (config.bidirectional) {
     return std::make_unique<BertModel>(config, groups, dtype, device, seed);
   }

@@ -64,10 +64,11 @@ class Model {
   ParameterList parameters_;
 };
 
-/// The model that `config` describes: BERT when bidirectional, else GPT. Without a `seed` its weights are for
-/// load_weights() to fill.
+/// The model that `config` describes: BERT when bidirectional, else GPT. Without a `seed` its
+/// weights are for load_weights() to fill.
 std::unique_ptr<Model> make_model(const ModelConfig& config, const ProcessGroups& groups,
-                                  at::ScalarType dtype, at::Device device, std::optional<int64_t> seed);
+                                  at::ScalarType dtype, at::Device device,
+                                  std::optional<int64_t> seed);
 
 /// Forward and backward of one token through all layers; for four-fold MLPs 72·L·h²·(1 + s/6h).
 double layer_flops(const ModelConfig& config, int64_t seq_length);
