@@ -188,7 +188,8 @@ RegexPattern::RegexPattern(const std::string& expression) {
   Handle regex(
       uregex_open(pattern.data(), static_cast<int32_t>(pattern.size()), kFlags, &place, &status));
   check(status, "it is no regular expression");
-  state_ = std::make_unique<State>(std::move(regex));
+  state_ = std::make_unique<State>();
+  state_->regex = std::move(regex);
 }
 
 RegexPattern::~RegexPattern() = default;

@@ -80,6 +80,10 @@ void check_tokenizer_config(const TokenizerConfig& config, Problems& problems);
 /// Finds files that are missing or cannot be read, without reading them.
 void check_tokenizer_files(const TokenizerConfig& config, Problems& problems);
 
+/// What --tokenizer-model names: the file itself, or tokenizer.json in the folder. Throws
+/// UsageError for a SentencePiece model, with the way to convert it.
+std::string tokenizer_file(const std::string& tokenizer_model);
+
 /// Throws UsageError listing what is wrong with flags or files.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config);
 

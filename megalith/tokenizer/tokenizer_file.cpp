@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "megalith/tokenizer/byte_alphabet.hpp"
+#include "megalith/tokenizer/tokenizer.hpp"
 #include "megalith/tokenizer/unicode.hpp"
 
 namespace megalith {

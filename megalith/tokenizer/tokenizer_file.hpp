@@ -38,10 +38,6 @@ struct TokenizerParts {
   std::vector<std::string> notices;  // what the file asks for and is not done
 };
 
-/// The file itself: `path`, or tokenizer.json in the folder `path`. Throws UsageError for a
-/// SentencePiece model, with the way to convert it.
-std::string tokenizer_file(const std::string& path);
-
 /// `name` is the file's, for messages. Throws UsageError listing what is wrong.
 TokenizerParts read_tokenizer_parts(const std::string& json, const std::string& name);
 

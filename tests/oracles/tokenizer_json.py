@@ -64,8 +64,8 @@ def byte_level_bpe(name, size, pattern, end_of_text, others=(), normalizer=None,
     return name, tokenizer
 
 
-def sentencepiece_bpe(name, size, legacy):
-    """Llama 2 (a normalizer that prepends, no pre-tokenizer) or Mistral's newer form (Metaspace)."""
+def sentencepiece_bpe(name, size, form):
+    """Llama 2 (a normalizer that prepends, no pre-tokenizer), Mistral's newer form (Metaspace), or Gemma."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     fallback = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -74,7 +74,11 @@ def sentencepiece_bpe(name, size, legacy):
     tokenizer.train_from_iterator(corpus(), trainer)
     steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     tokenizer.decoder = decoders.Sequence(steps)
-    if legacy:
+    if form == "gemma":
+        tokenizer.normalizer = normalizers.Replace(" ", "▁")
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+        tokenizer.decoder = decoders.Sequence(steps[:3])
+    elif form == "llama2":
         tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
         tokenizer.pre_tokenizer = None
     else:
@@ -117,14 +121,15 @@ def families():
         AddedToken("<sep>", rstrip=True), AddedToken("word", single_word=True)], ignore_merges=True)
     yield byte_level_bpe("qwen2", 700, QWEN2, "<|endoftext|>", [*special("<|im_start|>", "<|im_end|>")],
                          normalizers.NFC())
-    yield sentencepiece_bpe("llama2", 900, legacy=True)
-    yield sentencepiece_bpe("mistral", 900, legacy=False)
+    yield sentencepiece_bpe("llama2", 900, "llama2")
+    yield sentencepiece_bpe("mistral", 900, "mistral")
     yield bert("bert_uncased", 700, True)
     yield bert("bert_cased", 700, False)
 
 
 def rarer():
     P, N = pre_tokenizers, normalizers
+    yield sentencepiece_bpe("gemma", 900, "gemma")
     yield byte_level_bpe("o200k", 700, O200K, "<|endoftext|>")
     yield bert("bert_accents", 700, True, strip_accents=False)
     yield bert("bert_raw", 700, False, clean_text=False, handle_chinese_chars=False, strip_accents=True)
