@@ -189,8 +189,10 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
   }
   if (!given("tokenizer-type")) {
     for (const auto& field : config.tokenizer.fields()) {
-      if (!given(field.name)) {
-        take(field, meta.at("tokenizer").at(field.name), checkpoint->folder());
+      const auto stored_field =
+          meta.at("tokenizer").find(field.name);  // newer flags may be missing
+      if (stored_field != meta.at("tokenizer").end() && !given(field.name)) {
+        take(field, *stored_field, checkpoint->folder());
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "megalith/core/atomic_file.hpp"
 #include "tests/tokenizer/golden_files.hpp"
@@ -121,6 +122,20 @@ TEST(HuggingFace, HandWrittenMatchersAgreeWithTheRegularExpressions) {
     ASSERT_EQ(by_regex.last_safe_cut("one word"), 0);  // else both are the same code
     for (const auto& text : hard_strings()) EXPECT_EQ(by_hand.encode(text), by_regex.encode(text));
   }
+}
+
+TEST(HuggingFace, ManyThreadsShareOneExpression) {
+  json file = golden_json("qwen2");
+  file["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "\\p{Lu}?\\p{Ll}+|\\s+|\\S";
+  const HuggingFaceTokenizer tokenizer = from(file);
+  const std::string text =
+      read_text_file(repository_file("assets/tinyshakespeare/input.txt")).substr(0, 100'000);
+  const Ids expected = tokenizer.encode(text);
+  std::vector<Ids> results(4);
+  std::vector<std::thread> threads;
+  for (auto& result : results) threads.emplace_back([&] { result = tokenizer.encode(text); });
+  for (auto& thread : threads) thread.join();
+  for (const auto& result : results) EXPECT_EQ(result, expected);
 }
 
 TEST(HuggingFace, NamesOfTheEndAndOfPadding) {
