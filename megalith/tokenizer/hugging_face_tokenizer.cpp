@@ -17,7 +17,10 @@ bool holds_space(const std::string& text) {
 }  // namespace
 
 HuggingFaceTokenizer::HuggingFaceTokenizer(const std::string& path)
-    : HuggingFaceTokenizer(read_text_file(tokenizer_file(path)), tokenizer_file(path)) {}
+    : HuggingFaceTokenizer(read_text_file(tokenizer_file(path)),
+                           "--tokenizer-model " + tokenizer_file(path)) {
+  path_ = tokenizer_file(path);
+}
 
 HuggingFaceTokenizer::HuggingFaceTokenizer(const std::string& json, const std::string& name)
     : path_(name), parts_(read_tokenizer_parts(json, name)) {

@@ -266,7 +266,7 @@ TokenizerParts read_tokenizer_parts(const std::string& json, const std::string& 
   Problems problems;
   const JsonPlace root(parse_json(parser, json, name, kWhat), name, problems);
   const auto model = root.find("model");
-  if (!root.is_object() || !model) {
+  if (!model || !model->is_object()) {
     throw UsageError("{}: has no model; expected {}", name, kWhat);
   }
   TokenizerParts parts;
@@ -274,6 +274,7 @@ TokenizerParts read_tokenizer_parts(const std::string& json, const std::string& 
     root.complain_about("version",
                         fmt::format("'{}' is not known; expected 1.0", root.text("version")));
   }
+  if (root.find("version")) root.choice("version", {"1.0"});
   if (const auto place = root.find("normalizer")) parts.normalizers = read_normalizer(*place);
   if (const auto place = root.find("pre_tokenizer")) parts.pre_tokenizer = PreTokenizer(*place);
   if (const auto place = root.find("decoder")) parts.decoder = TokenDecoder(*place);

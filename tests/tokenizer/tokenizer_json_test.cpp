@@ -45,6 +45,7 @@ TEST(TokenizerJson, TextThatIsNone) {
   expect_contains(complaint(""), "t.json: not a JSON file");
   expect_contains(complaint("[1]"), "t.json: has no model; expected a tokenizer.json");
   expect_contains(complaint("{\"a\": 1}"), "has no model");
+  expect_contains(complaint("{\"model\": 19849}"), "has no model");  // GPT-2's vocab.json has that
   expect_contains(complaint("\"\xFF\""), "not a JSON file");
 }
 
@@ -61,7 +62,7 @@ TEST(TokenizerJson, ComponentsThatAreNotSupportedAreNamedWithThoseThatAre) {
                     {"pretokenizers", {{{"type", "Whitespace"}}, {{"type", "UnicodeScripts"}}}}};
   expect_contains(after("pre_tokenizer", nested),
                   "pre_tokenizer.pretokenizers[1]: the pre-tokenizer UnicodeScripts is not");
-  expect_contains(after("version", "2.0"), "version: '2.0' is not known");
+  expect_contains(after("version", "2.0"), "version: '2.0' is none of 1.0");
   expect_contains(complaint_after("qwen2",
                                   [](json& file) {
                                     file["model"] = {{"type", "Unigram"}};
