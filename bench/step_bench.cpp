@@ -38,7 +38,7 @@ void training_step(benchmark::State& state, at::ScalarType type) {
   const int64_t batch = state.range(0), seq = state.range(1);
   const ProcessGroups groups;
   GptModel model(gpt2_124m(), groups, type, at::kCPU, 1234);
-  GradientBuffer gradients(model.parameters(), groups.data(), 40'000'000);
+  GradientBuffer gradients(model.parameters(), groups.data(), groups.tensor(), 40'000'000);
   Optimizer optimizer(model.parameters(), gradients, {}, groups.model(), true);
   const at::Tensor ids = at::randint(50257, {batch, seq + 1}, at::kLong);
   const ModelInput input{ids.narrow(1, 0, seq), at::arange(seq).expand({batch, seq}), {}};

@@ -1,4 +1,4 @@
-// megalith checkpoint: look at saved checkpoints. Changes nothing; the work is in
+// megalith checkpoint: look at saved checkpoints, and the commands that write some. The work is in
 // megalith/checkpoint.
 #include <algorithm>
 #include <cstdio>
@@ -6,7 +6,9 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "cli/checkpoint_convert.hpp"
 #include "cli/command_line.hpp"
+#include "cli/command_table.hpp"
 #include "cli/commands.hpp"
 #include "megalith/checkpoint/checkpoint.hpp"
 #include "megalith/checkpoint/compare.hpp"
@@ -231,14 +233,14 @@ void print_difference(const TensorDifference& tensor, size_t width) {
 }
 
 int run_diff(const Words& words) {
-  std::vector<std::string> folders;
+  std::vector<std::string> folder_a, folder_b;
   CommandLine command("megalith checkpoint diff",
                       "Compare two checkpoints: configuration, and for each tensor the largest "
                       "absolute and relative difference. The layouts that saved them may differ.");
-  command.positional("DIR", folders,
-                     "A and B, each a save folder (its latest) or an iter_... folder", 2, 2);
+  command.positional("A", folder_a, "a save folder (its latest) or an iter_... folder", 1, 1);
+  command.positional("B", folder_b, "the same", 1, 1);
   if (!command.parse(words)) return 0;
-  const auto a = Checkpoint::open(folders[0]), b = Checkpoint::open(folders[1]);
+  const auto a = Checkpoint::open(folder_a[0]), b = Checkpoint::open(folder_b[0]);
   fmt::print("A  {}  iteration {}\nB  {}  iteration {}\n", a.folder(), a.iteration(), b.folder(),
              b.iteration());
   const auto settings = compare_settings(a.meta(), b.meta());
@@ -258,50 +260,24 @@ int run_diff(const Words& words) {
   return 0;
 }
 
-struct CheckpointCommand {
-  const char* name;
-  int (*run)(const Words&);
-  const char* summary;
-};
-
 // clang-format off
-constexpr CheckpointCommand kCommands[] = {
+constexpr TableCommand kCommands[] = {
     {"inspect", run_inspect, "DIR: iteration, configuration, tensors; --verify the checksums"},
     {"list",    run_list,    "DIR: the checkpoints of a save folder"},
     {"diff",    run_diff,    "A B: configuration, and the largest difference of each tensor"},
+    {"import-hf", run_import_hf, "PATH --save DIR: a checkpoint of a Hugging Face model"},
+    {"export-hf", run_export_hf, "--load DIR --save DIR: a Hugging Face model of a checkpoint"},
+    {"convert", run_checkpoint_convert, "upstream's format to ours; ours in other files or types"},
 };
 // clang-format on
-
-void print_help(FILE* out) {
-  fmt::print(out,
-             "Usage: megalith checkpoint COMMAND [flags]\n\n"
-             "Look at saved checkpoints.\n\n");
-  for (const auto& command : kCommands) {
-    fmt::print(out, "  {:<9}{}\n", command.name, command.summary);
-  }
-  fmt::print(out, "\nmegalith checkpoint COMMAND --help lists the flags of a command.\n");
-}
 
 }  // namespace
 
 int run_checkpoint(const Words& words) {
-  if (words.empty()) {
-    print_help(stderr);
-    return 2;
-  }
-  if (words[0] == "--help" || words[0] == "-h") {
-    print_help(stdout);
-    return 0;
-  }
-  std::vector<std::string> names;
-  for (const auto& command : kCommands) {
-    if (words[0] == command.name) return command.run(Words(words.begin() + 1, words.end()));
-    names.emplace_back(command.name);
-  }
-  const std::string near = nearest_name(words[0], names);
-  throw UsageError(
-      "unknown command 'checkpoint {}'{}", words[0],
-      near.empty() ? "; see megalith checkpoint --help" : "; did you mean " + near + "?");
+  return run_from_table(
+      {"checkpoint", "command", "Look at saved checkpoints, convert them, bring models in and out.",
+       kCommands},
+      words);
 }
 
 }  // namespace megalith::cli

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/command_line.hpp"
+#include "cli/command_table.hpp"
 #include "cli/commands.hpp"
 #include "megalith/data/indexed_dataset.hpp"
 #include "megalith/data/verify_indexed_dataset.hpp"
@@ -95,6 +96,18 @@ int run_show(const Words& words) {
   return 0;
 }
 
+/// A dataset that is not sound does not keep the others from being looked at.
+std::optional<DatasetSurvey> survey_or_problem(const std::string& prefix,
+                                               std::optional<int64_t> vocab_size,
+                                               Problems& problems) {
+  try {
+    return verify_indexed_dataset(prefix, vocab_size);
+  } catch (const UsageError& error) {
+    problems.add("{}", error.what());
+    return std::nullopt;
+  }
+}
+
 int run_verify(const Words& words) {
   std::vector<std::string> prefixes;
   TokenizerConfig config;
@@ -107,8 +120,11 @@ int run_verify(const Words& words) {
   if (!command.parse(words)) return 0;
   const auto tokenizer = optional_tokenizer(config);
   const auto vocab_size = tokenizer ? tokenizer->vocab_size() : config.vocab_size;
+  Problems problems;
   for (const auto& prefix : prefixes) {
-    const DatasetSurvey survey = verify_indexed_dataset(prefix, vocab_size);
+    const auto found = survey_or_problem(prefix, vocab_size, problems);
+    if (!found) continue;
+    const DatasetSurvey& survey = *found;
     fmt::print("{}: sound; {} documents ({} empty), {} sequences ({} empty), {} tokens", prefix,
                survey.num_documents, survey.empty_documents, survey.num_sequences,
                survey.empty_sequences, survey.num_tokens);
@@ -122,71 +138,40 @@ int run_verify(const Words& words) {
     }
     fmt::print("\n");
   }
+  problems.raise_if_any();
   return 0;
 }
 
 int run_merge(const Words& words) {
-  std::vector<std::string> prefixes;
+  std::vector<std::string> output, prefixes;
   CommandLine command("megalith data merge",
                       "Join indexed datasets of one type, in the order named, into a new one.");
-  command.positional("OUT", prefixes,
-                     "path of the new dataset, then of those to join, all without .bin or .idx", 1,
-                     kMaxPrefixes);
+  command.positional("OUT", output, "path of the new dataset, without .bin or .idx", 1, 1);
+  command.positional("PREFIX", prefixes, "name the datasets to join, in order", 1, kMaxPrefixes);
   if (!command.parse(words)) return 0;
-  if (prefixes.size() < 2) {
-    throw UsageError("merge {}: name the datasets to join after the output", prefixes.front());
-  }
-  merge_indexed_datasets(prefixes.front(), {prefixes.begin() + 1, prefixes.end()});
-  print_info(IndexedDataset(prefixes.front()));
+  merge_indexed_datasets(output.front(), prefixes);
+  print_info(IndexedDataset(output.front()));
   return 0;
 }
 
-struct DataCommand {
-  const char* name;
-  int (*run)(const Words&);
-  const char* summary;
-};
-
 // clang-format off
-constexpr DataCommand kCommands[] = {
+constexpr TableCommand kCommands[] = {
     {"info",    run_info,         "PREFIX...: counts and types"},
     {"show",    run_show,         "PREFIX --document K: the ids, or the text, of a document"},
     {"verify",  run_verify,       "PREFIX...: check every byte"},
-    {"merge",   run_merge,        "OUT IN...: join datasets"},
+    {"merge",   run_merge,        "OUT PREFIX...: join datasets"},
     {"index",   run_data_index,   "build the sample order of a training run ahead of it"},
     {"samples", run_data_samples, "print samples as training sees them"},
 };
 // clang-format on
 
-void print_help(FILE* out) {
-  fmt::print(out,
-             "Usage: megalith data COMMAND [flags]\n\n"
-             "Look at, check and join indexed datasets, and build their sample order.\n\n");
-  for (const auto& command : kCommands) {
-    fmt::print(out, "  {:<9}{}\n", command.name, command.summary);
-  }
-  fmt::print(out, "\nmegalith data COMMAND --help lists the flags of a command.\n");
-}
-
 }  // namespace
 
 int run_data(const Words& words) {
-  if (words.empty()) {
-    print_help(stderr);
-    return 2;
-  }
-  if (words[0] == "--help" || words[0] == "-h") {
-    print_help(stdout);
-    return 0;
-  }
-  std::vector<std::string> names;
-  for (const auto& command : kCommands) {
-    if (words[0] == command.name) return command.run(Words(words.begin() + 1, words.end()));
-    names.emplace_back(command.name);
-  }
-  const std::string near = nearest_name(words[0], names);
-  throw UsageError("unknown command 'data {}'{}", words[0],
-                   near.empty() ? "; see megalith data --help" : "; did you mean " + near + "?");
+  return run_from_table(
+      {"data", "command", "Look at, check and join indexed datasets, and build their sample order.",
+       kCommands},
+      words);
 }
 
 }  // namespace megalith::cli

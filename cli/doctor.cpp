@@ -5,6 +5,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/Version.h>
+#include <net/if.h>
 #include <sched.h>
 #include <torch/headeronly/version.h>
 #include <unistd.h>
@@ -169,6 +170,14 @@ std::string launcher_text(const Json& launcher) {
       launcher["master_addr"].get<std::string>(), launcher["master_port"].get<int64_t>());
 }
 
+std::string interface_text(const Json& name) {
+  if (name.is_null()) return "by host name (GLOO_SOCKET_IFNAME is not set)";
+  const auto text = name.get<std::string>();
+  return ::if_nametoindex(text.c_str()) != 0
+             ? text
+             : fmt::format("mistake: GLOO_SOCKET_IFNAME={}: no interface of that name", text);
+}
+
 void print_report(const Json& report) {
   const auto list = [&](const char* key) {
     return fmt::format("{}", fmt::join(report[key].get<std::vector<std::string>>(), ", "));
@@ -200,9 +209,7 @@ void print_report(const Json& report) {
                                  "SCHED_BATCH: megalith launch sets it, else start with chrt -b 0"
                                : policy);
   print_line("launcher", launcher_text(report["launcher"]));
-  print_line("gloo interface", report["gloo_socket_ifname"].is_null()
-                                   ? "by host name (GLOO_SOCKET_IFNAME is not set)"
-                                   : report["gloo_socket_ifname"].get<std::string>());
+  print_line("gloo interface", interface_text(report["gloo_socket_ifname"]));
 }
 
 }  // namespace

@@ -23,6 +23,7 @@ void add_old_spellings(std::vector<ForeignFlag>& flags) {
   for (const auto& [old, now] : one_value) flags.push_back({old, Kind::kOldSpelling, now, 1});
   flags.push_back(
       {"checkpoint-activations", Kind::kOldSpelling, "recompute-granularity", 0, "full"});
+  flags.push_back({"use-rope-scaling", Kind::kOldSpelling, "rope-scaling-type", 0, "llama3"});
 }
 
 void add_ignored(std::vector<ForeignFlag>& flags) {
@@ -93,7 +94,8 @@ void add_refused(std::vector<ForeignFlag>& flags) {
   refused("norm weights are stored as they are", 0, {"apply-layernorm-1p"});
   refused("the original norm order is not built yet", 0,
           {"apply-residual-connection-post-layernorm"});
-  refused("query and key norms are not built yet", 0, {"qk-layernorm"});
+  refused("give --rope-scaling-type linear with --rope-scaling-factor", 1,
+          {"rotary-seq-len-interpolation-factor"});
   refused("softmax runs in fp32, so the scaling it guards against is not needed", 0,
           {"apply-query-key-layer-scaling"});
   refused("the residual stream has the compute type", 0, {"fp32-residual-connection"});

@@ -2,14 +2,13 @@
 // goes through prompt_session, tokens through generation/generator. Never runs on random weights.
 #include <unistd.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/process_settings.hpp"
 #include "cli/prompt_session.hpp"
-#include "megalith/checkpoint/model_io.hpp"
+#include "cli/trained_model.hpp"
 #include "megalith/core/digest.hpp"
 #include "megalith/core/output_path.hpp"
 
@@ -17,20 +16,11 @@ namespace megalith::cli {
 namespace {
 
 struct GenerateFlags {
-  std::optional<std::string> load, prompts_file, output;
-  std::optional<int64_t> ckpt_step;
+  TrainedModelFlags model;
+  std::optional<std::string> prompts_file, output;
   std::vector<std::string> prompt;
-  bool interactive = false, fp32 = false, bf16 = false, fp16 = false;
+  bool interactive = false;
 
-  FieldList model_fields() {
-    return {
-        {"load", &load, "The checkpoints' folder, or the folder of one checkpoint."},
-        {"ckpt-step", &ckpt_step, "The iteration to load.", at_least(0), "the latest"},
-        {"fp32", &fp32, "Compute in fp32, whatever the weights are stored in."},
-        {"bf16", &bf16, "Compute in bf16."},
-        {"fp16", &fp16, "Compute in fp16."},
-    };
-  }
   FieldList text_fields() {
     return {
         {"prompt", &prompt, "The texts to continue. An empty one starts from the end-of-text."},
@@ -48,30 +38,20 @@ struct GenerateFlags {
 
 std::vector<ForeignFlag> foreign_flags() {
   using Kind = ForeignFlag::Kind;
-  std::vector<ForeignFlag> flags{
+  std::vector<ForeignFlag> flags = model_shape_flags();
+  const std::vector<ForeignFlag> own{
       {"top_k", Kind::kOldSpelling, "top-k", 1},
       {"top_p", Kind::kOldSpelling, "top-p", 1},
       {"prompts", Kind::kOldSpelling, "prompt", -1},
       {"num-tokens-to-generate", Kind::kOldSpelling, "max-new-tokens", 1},
       {"out-seq-length", Kind::kRefused, "give the number of new tokens by --max-new-tokens", 1},
-      {"use-checkpoint-args", Kind::kIgnored, "the checkpoint always says what the model is"},
   };
-  ModelConfig model;
-  for (const auto& field : model.fields()) {
-    const bool is_switch = std::holds_alternative<bool*>(field.value);
-    flags.push_back(
-        {field.name, Kind::kRefused, "the checkpoint says what the model is", is_switch ? 0 : 1});
-  }
+  flags.insert(flags.end(), own.begin(), own.end());
   return flags;
 }
 
 void check_flags(GenerateFlags& flags, int64_t world_size, Problems& problems) {
-  if (!flags.load) {
-    problems.add_missing("load", "give the folder that megalith pretrain --save wrote");
-  }
-  if (int{flags.fp32} + int{flags.bf16} + int{flags.fp16} > 1) {
-    problems.add("--fp32, --bf16 and --fp16 exclude each other; give at most one");
-  }
+  flags.model.check(problems);
   if (flags.prompts_file && !flags.prompt.empty()) {
     problems.add("--prompt and --prompts-file {} are both given; give one", *flags.prompts_file);
   }
@@ -97,48 +77,14 @@ void check_flags(GenerateFlags& flags, int64_t world_size, Problems& problems) {
   }
 }
 
-/// What the checkpoint recorded, where the flags say nothing else.
-TokenizerConfig tokenizer_of(const TokenizerConfig& given, const Checkpoint& checkpoint) {
-  TokenizerConfig config;
-  const auto stored = checkpoint.meta().find("tokenizer");
-  if (stored != checkpoint.meta().end() && stored->is_object()) {
-    fields_from_json(config.fields(), *stored, checkpoint.folder());
-  }
-  if (given.tokenizer_type && given.tokenizer_type != config.tokenizer_type) config = {};
-  if (given.tokenizer_type) config.tokenizer_type = given.tokenizer_type;
-  if (given.vocab_size) config.vocab_size = given.vocab_size;
-  Problems problems;
-  const auto use_file = [&](const char* flag, const std::optional<std::string>& file,
-                            std::optional<std::string>& recorded) {
-    if (recorded && recorded->empty()) recorded.reset();
-    if (file) recorded = file;
-    if (!file && recorded && !std::filesystem::exists(*recorded)) {
-      problems.add("{}: the checkpoint's tokenizer file is no longer there ({}); give --{}",
-                   *recorded, checkpoint.folder(), flag);
-    }
-  };
-  use_file("vocab-file", given.vocab_file, config.vocab_file);
-  use_file("merge-file", given.merge_file, config.merge_file);
-  use_file("tokenizer-model", given.tokenizer_model, config.tokenizer_model);
-  problems.raise_if_any();
-  return config;
-}
-
-at::ScalarType compute_type(const GenerateFlags& flags, const Checkpoint& checkpoint) {
-  if (flags.fp32) return at::kFloat;
-  if (flags.bf16) return at::kBFloat16;
-  if (flags.fp16) return at::kHalf;
-  return weights_dtype(checkpoint);
-}
-
 /// What must be the same on every rank.
 std::string comparable(const GenerateFlags& flags, const std::vector<std::string>& prompts,
                        SamplingConfig& sampling, GenerateOptions& options,
-                       const Checkpoint& checkpoint) {
-  return fmt::format("{} {} {} {} {} {} {} {}", flags.interactive, flags.fp32, flags.bf16,
-                     flags.fp16, sha256_hex(fmt::format("{}", fmt::join(prompts, "\n"))),
+                       const TrainedModel& trained) {
+  return fmt::format("{} {} {} {} {}", flags.interactive, trained.comparable(),
+                     sha256_hex(fmt::format("{}", fmt::join(prompts, "\n"))),
                      fields_to_json(sampling.fields()).dump(),
-                     fields_to_json(options.fields()).dump(), checkpoint.iteration());
+                     fields_to_json(options.fields()).dump());
 }
 
 }  // namespace
@@ -154,7 +100,7 @@ int run_generate(const Words& words) {
       "Continues prompts with a trained model, on any number of ranks whatever number trained it. "
       "Stops at the end-of-text or after --max-new-tokens. Without --prompt or --prompts-file it "
       "reads prompts from the terminal; ctrl-D ends.");
-  command.section("Model", flags.model_fields());
+  command.section("Model", flags.model.fields());
   command.section("Text", flags.text_fields());
   command.section("Sampling", sampling.fields());
   command.section("Batches", options.fields());
@@ -176,32 +122,24 @@ int run_generate(const Words& words) {
   distributed_config.check(environment, problems);
   problems.raise_if_any();
 
-  const Checkpoint checkpoint = Checkpoint::open(*flags.load, flags.ckpt_step);
-  const ModelConfig config = model_config_from(checkpoint);
-  config.check(distributed_config.tensor_model_parallel_size, problems);
-  const auto tokenizer = make_tokenizer(tokenizer_of(given_tokenizer, checkpoint));
-  if (tokenizer->vocab_size() != config.vocab_size) {
-    problems.add(
-        "the tokenizer has {} entries and the model of {} has {}; give the flags of the "
-        "tokenizer it was trained with",
-        tokenizer->vocab_size(), checkpoint.folder(), config.vocab_size);
-  }
+  const TrainedModel trained = open_trained_model(
+      flags.model, given_tokenizer, distributed_config.tensor_model_parallel_size, problems);
+  const Tokenizer& tokenizer = *trained.tokenizer;
   const auto prompts = flags.prompts_file ? read_prompts(*flags.prompts_file) : flags.prompt;
-  options.end_of_text = tokenizer->eod();
+  options.end_of_text = tokenizer.eod();
+  options.num_ids = tokenizer.vocab_size();
   std::vector<TokenIds> ids;
-  for (const auto& prompt : prompts) ids.push_back(tokenizer->encode(prompt));
-  if (problems.empty()) check_prompts(config, ids, sampling, options, problems);
+  for (const auto& prompt : prompts) ids.push_back(tokenizer.encode(prompt));
+  if (problems.empty()) check_prompts(trained.config, ids, sampling, options, problems);
   problems.raise_if_any();
 
   use_batch_scheduling();
   Distributed distributed(distributed_config, environment);
   distributed.require_same("what to generate",
-                           comparable(flags, prompts, sampling, options, checkpoint));
+                           comparable(flags, prompts, sampling, options, trained));
   distributed.run([&] {
-    GptModel model(config, distributed.groups(), compute_type(flags, checkpoint),
-                   distributed.device(), /*seed=*/0);
-    load_weights(checkpoint, model);
-    PromptSession session(model, distributed, *tokenizer, sampling, options);
+    const GptModel model = trained.load(distributed);
+    PromptSession session(model, distributed, tokenizer, sampling, options);
     if (flags.interactive) {
       session.converse();
     } else {

@@ -9,7 +9,8 @@ namespace megalith::cli {
 
 class InterruptFlag {
  public:
-  InterruptFlag();
+  /// When the first signal comes, `notice` goes to standard error as a line, unless it is empty.
+  explicit InterruptFlag(const char* notice = "");
   InterruptFlag(const InterruptFlag&) = delete;
   InterruptFlag& operator=(const InterruptFlag&) = delete;
   ~InterruptFlag();

@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "megalith/core/error.hpp"
 #include "megalith/core/fields.hpp"
+#include "megalith/parallel/collectives.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -29,6 +30,7 @@ constexpr Command kCommands[] = {
     {"preprocess", run_preprocess, "turn text into an indexed dataset of token ids"},
     {"pretrain",   run_pretrain,   "train a model: megalith pretrain gpt ..."},
     {"generate",   run_generate,   "continue prompts with a trained model"},
+    {"evaluate",   run_evaluate,   "measure a trained model: perplexity, LAMBADA, choices"},
     {"tokenize",   run_tokenize,   "text to token ids and back"},
     {"data",       run_data,       "look at, check, merge and index datasets"},
     {"checkpoint", run_checkpoint, "look at checkpoints"},
@@ -89,10 +91,9 @@ int run(const Words& words) {
 constexpr const char* kOutOfMemory =
     "out of memory; use a smaller model or batch (pretrain --dry-run tells what a run needs)";
 
-/// LibTorch's messages end in a stack trace, which says nothing to a user.
-std::string plain_text(const std::string& text) {
-  if (text.find("can't allocate memory") != std::string::npos) return kOutOfMemory;
-  return text.substr(0, text.find("\nException raised from"));
+std::string text_for_people(const std::exception& error) {
+  const std::string text = plain_message(error);
+  return text.find("can't allocate memory") != std::string::npos ? kOutOfMemory : text;
 }
 
 /// c10d's warnings and errors carry stack traces and repeat what our own messages say. The variable
@@ -134,7 +135,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "megalith: {}\n", megalith::cli::kOutOfMemory);
     megalith::cli::end(1);
   } catch (const std::exception& error) {
-    fmt::print(stderr, "megalith: {}\n", megalith::cli::plain_text(error.what()));
+    fmt::print(stderr, "megalith: {}\n", megalith::cli::text_for_people(error));
     megalith::cli::end(1);
   }
 }

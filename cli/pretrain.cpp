@@ -4,11 +4,13 @@
 #include "cli/foreign_flags.hpp"
 #include "cli/interrupt.hpp"
 #include "cli/process_settings.hpp"
+#include "megalith/checkpoint/model_io.hpp"
 #include "megalith/core/digest.hpp"
 #include "megalith/core/output_path.hpp"
 #include "megalith/planner/plan.hpp"
 #include "megalith/training/resume_settings.hpp"
 #include "megalith/training/trainer.hpp"
+#include "megalith/training/unused_settings.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -58,8 +60,9 @@ std::function<bool(const std::string&)> given_flags(const CommandLine& line) {
 void print_plan(RunConfig& config, const LaunchEnvironment& environment) {
   const auto tokenizer = make_tokenizer(config.tokenizer);
   config.model.vocab_size = tokenizer->vocab_size();
-  const PlanRequest request = config.plan_request(environment.world_size);
   const auto checkpoint = find_training_checkpoint(config.checkpoint);
+  if (checkpoint) config.model.vocab_size = model_vocab_size(config.model.vocab_size, *checkpoint);
+  const PlanRequest request = config.plan_request(environment.world_size);
   if (checkpoint) {
     const auto review = review_settings(
         config, request.layout, config.distributed.threads_of_rank(environment), *checkpoint);
@@ -135,15 +138,21 @@ int run_pretrain(const Words& words) {
   }
   take_checkpoint_args(config, given_flags(line), problems);
   config.resolve_and_check(environment, problems);
+  if (!dry_run) config.distributed.check_device(environment, problems);
   check_tokenizer_files(config.tokenizer, problems);
   check_outputs(config, environment, problems);
   problems.raise_if_any();
+  if (environment.rank == 0) {
+    for (const auto& sentence : unused_settings(config, given_flags(line))) {
+      fmt::print(stderr, "notice: {}\n", sentence);
+    }
+  }
   if (dry_run) {
     print_plan(config, environment);
     return 0;
   }
-  const InterruptFlag
-      interrupt;  // the first signal asks to save and stop, a second one ends at once
+  const InterruptFlag interrupt(
+      environment.rank == 0 ? "stopping after this iteration; a second signal ends at once" : "");
   use_batch_scheduling();
   keep_freed_memory();
   Distributed distributed(config.distributed, environment);

@@ -4,11 +4,15 @@ add_library(megalith_warnings INTERFACE)
 target_compile_options(megalith_warnings INTERFACE -Wall -Wextra -Wshadow -Wconversion
   -Wno-sign-conversion $<$<BOOL:${MEGALITH_WERROR}>:-Werror>)
 
-# megalith_module(NAME SOURCES a.cpp ... DEPENDS targets...)
-# A static library megalith_NAME from megalith/NAME/. DEPENDS may only name modules of lower layers.
+# megalith_module(NAME [FOLDER folder] SOURCES a.cpp ... DEPENDS targets...)
+# A static library megalith_NAME from megalith/NAME/ (or megalith/FOLDER/, for a part of a module).
+# DEPENDS may only name modules of lower layers.
 function(megalith_module name)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPENDS" ${ARGN})
-  list(TRANSFORM ARG_SOURCES PREPEND "${CMAKE_SOURCE_DIR}/megalith/${name}/")
+  cmake_parse_arguments(ARG "" "FOLDER" "SOURCES;DEPENDS" ${ARGN})
+  if(NOT ARG_FOLDER)
+    set(ARG_FOLDER ${name})
+  endif()
+  list(TRANSFORM ARG_SOURCES PREPEND "${CMAKE_SOURCE_DIR}/megalith/${ARG_FOLDER}/")
   add_library(megalith_${name} STATIC ${ARG_SOURCES})
   target_include_directories(megalith_${name} PUBLIC "${CMAKE_SOURCE_DIR}")
   target_link_libraries(megalith_${name} PUBLIC ${ARG_DEPENDS} PRIVATE megalith_warnings)

@@ -7,7 +7,6 @@
 #include <random>
 
 #include "megalith/core/error.hpp"
-#include "megalith/parallel/collectives.hpp"
 
 namespace megalith {
 namespace {
@@ -37,11 +36,6 @@ Failures gather_failures(const std::string& failure, const Group& world, at::Dev
     failures.text += world.size() > 1 ? fmt::format("rank {}: {}", rank, message) : message;
   }
   return failures;
-}
-
-std::string plain_message(const std::exception& error) {
-  const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  return torch_error ? torch_error->what_without_backtrace() : error.what();
 }
 
 std::string shared_token(const Group& world, at::Device device) {

@@ -10,6 +10,7 @@
 #include <exception>
 #include <string>
 
+#include "megalith/parallel/collectives.hpp"
 #include "megalith/parallel/process_groups.hpp"
 
 namespace megalith {
@@ -22,9 +23,6 @@ struct Failures {
 
 /// Communicates: world, on `device`, every rank must call; `failure` is this rank's, "" for none.
 Failures gather_failures(const std::string& failure, const Group& world, at::Device device);
-
-/// The message of an exception, without LibTorch's stack trace.
-std::string plain_message(const std::exception& error);
 
 /// What `body` failed with, or "".
 template <class Body>

@@ -234,6 +234,14 @@ at::Tensor Checkpoint::read_global(const std::string& name) const {
   return whole;
 }
 
+std::optional<Checkpoint::Stored> Checkpoint::map_global(const std::string& name) const {
+  const auto* tensor = state_->manifest.find(name);
+  if (tensor == nullptr) throw UsageError("{}: there is no tensor '{}'", state_->folder, name);
+  if (tensor->slices.size() != 1) return std::nullopt;
+  const auto& slice = tensor->slices.front();
+  return Stored{state_->file(slice.file).tensor(state_->entry(*tensor, slice)), slice.sha256};
+}
+
 at::Tensor Checkpoint::read_rows(const std::string& name, int64_t first_row,
                                  int64_t num_rows) const {
   const auto* tensor = state_->manifest.find(name);

@@ -45,7 +45,8 @@ std::string describe_foreign(const fs::path& folder) {
   if (!fs::is_directory(folder)) return "is not a folder";
   for (const auto& name : folder_names(folder)) {
     if (name.starts_with("mp_rank_")) {
-      return "is a checkpoint of Megatron-LM in Python's pickle format, which is not read here";
+      return "is a checkpoint of Megatron-LM in Python's pickle format; make it one of ours by "
+             "megalith checkpoint convert";
     }
   }
   if (fs::exists(folder / "metadata.json") || fs::exists(folder / ".metadata")) {
@@ -69,6 +70,12 @@ std::optional<int64_t> latest_iteration(const std::string& folder) {
   if (!fs::exists(path)) return std::nullopt;
   const std::string text = read_text_file(path.string());
   const auto iteration = parse_iteration(text);
+  if (!iteration && text.starts_with("release")) {
+    throw UsageError(
+        "{}: says 'release', which Megatron-LM's published weights do; make them a checkpoint of "
+        "ours by megalith checkpoint convert",
+        path.string());
+  }
   if (!iteration) {
     throw UsageError("{}: says '{}', expected the number of an iteration; {}", path.string(),
                      text.substr(0, 40), list_iterations(folder));

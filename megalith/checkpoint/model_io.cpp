@@ -1,5 +1,7 @@
 #include "megalith/checkpoint/model_io.hpp"
 
+#include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "megalith/checkpoint/manifest.hpp"
@@ -19,10 +21,30 @@ ModelConfig model_config_from(const Checkpoint& checkpoint) {
 }
 
 at::ScalarType weights_dtype(const Checkpoint& checkpoint) {
+  std::map<at::ScalarType, int64_t> elements;
   for (const auto& tensor : checkpoint.manifest().tensors) {
-    if (tensor.kind == "model") return tensor.dtype;
+    if (tensor.kind == "model") elements[tensor.dtype] += tensor.num_elements();
   }
-  throw UsageError("{}: holds no weights; give a checkpoint of a model", checkpoint.folder());
+  if (elements.empty()) {
+    throw UsageError("{}: holds no weights; give a checkpoint of a model", checkpoint.folder());
+  }
+  const auto fewer = [](const auto& a, const auto& b) { return a.second < b.second; };
+  return std::max_element(elements.begin(), elements.end(), fewer)->first;
+}
+
+int64_t model_vocab_size(int64_t tokenizer_size, const Checkpoint& checkpoint) {
+  if (!checkpoint.meta().contains("hugging_face")) return tokenizer_size;
+  return std::max(tokenizer_size, model_config_from(checkpoint).vocab_size);
+}
+
+void check_tokenizer_size(int64_t tokenizer_size, const Checkpoint& checkpoint,
+                          Problems& problems) {
+  const int64_t stored = model_config_from(checkpoint).vocab_size;
+  if (model_vocab_size(tokenizer_size, checkpoint) == stored) return;
+  problems.add(
+      "the tokenizer has {} entries and the model of {} has {}; give the flags of the "
+      "tokenizer it was trained with",
+      tokenizer_size, checkpoint.folder(), stored);
 }
 
 std::vector<CheckpointTensor> weights_of(const GptModel& model) {

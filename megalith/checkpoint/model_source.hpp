@@ -24,6 +24,9 @@ struct SourceTensor {
   std::vector<int64_t> shape;
   /// The whole tensor on the CPU, of any strides; may lie over a mapped file: not to be written.
   std::function<at::Tensor()> read;
+  /// SHA-256 of its bytes where the source knows it: compared with what is written, so that damage
+  /// is not copied under a new checksum.
+  std::string sha256 = {};
 };
 
 struct ModelSource {

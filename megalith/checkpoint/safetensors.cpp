@@ -1,8 +1,6 @@
 #include "megalith/checkpoint/safetensors.hpp"
 
 #include <ATen/ATen.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -23,7 +21,8 @@ using Json = nlohmann::json;
 
 constexpr int64_t kLengthBytes = 8;
 constexpr int64_t kMaxHeaderBytes = 100'000'000;  // as the reference implementation
-constexpr size_t kChunkBytes = 1 << 20;
+constexpr size_t kInFlightBytes = 64 << 20;
+constexpr size_t kOverlapBytes = 1 << 18;  // a thread costs as much as a sum of 50 kB
 
 constexpr std::array<std::pair<const char*, at::ScalarType>, 10> kDtypes = {
     {{"F64", at::kDouble},
@@ -261,13 +260,7 @@ std::span<const std::byte> SafetensorsFile::bytes(const SafetensorsEntry& entry)
                                 static_cast<size_t>(entry.end - entry.begin));
 }
 
-void SafetensorsFile::release(const SafetensorsEntry& entry) const {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto data = bytes(entry);
-  const auto first = reinterpret_cast<uintptr_t>(data.data());
-  const uintptr_t begin = first / page * page;  // a page shared with a neighbour is read again
-  ::madvise(reinterpret_cast<void*>(begin), first + data.size() - begin, MADV_DONTNEED);
-}
+void SafetensorsFile::release(const SafetensorsEntry& entry) const { file_->release(bytes(entry)); }
 
 at::Tensor SafetensorsFile::tensor(const SafetensorsEntry& entry) const {
   const auto data = bytes(entry);
@@ -278,7 +271,8 @@ at::Tensor SafetensorsFile::tensor(const SafetensorsEntry& entry) const {
     return copy;
   }
   return at::from_blob(
-      const_cast<std::byte*>(data.data()), entry.shape, [keep = file_](void*) {}, entry.dtype);
+      const_cast<std::byte*>(data.data()), entry.shape,
+      [file = file_, data](void*) { file->release(data); }, entry.dtype);
 }
 
 at::Tensor SafetensorsFile::tensor(const std::string& name) const {
@@ -296,22 +290,45 @@ SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<Safete
   file_.write(header);
 }
 
-std::string SafetensorsWriter::append(const at::Tensor& tensor) {
+void SafetensorsWriter::append(const at::Tensor& tensor) {
   TORCH_CHECK(next_ < entries_.size(), "more tensors than entries");
   const auto& entry = entries_[next_++];
   TORCH_CHECK(tensor.scalar_type() == entry.dtype && tensor.sizes() == entry.shape, "tensor '",
               entry.name, "' is ", tensor.scalar_type(), " ", tensor.sizes(), ", announced as ",
               entry.dtype, " ", entry.shape);
   const at::Tensor host = as_bits(tensor).to(at::kCPU).contiguous();
-  std::span<const std::byte> rest(static_cast<const std::byte*>(host.data_ptr()), host.nbytes());
-  Sha256 sum;
-  while (!rest.empty()) {  // in pieces: the file buffers what it is given at once
-    const auto piece = rest.first(std::min(rest.size(), kChunkBytes));
-    sum.update(piece);
-    file_.write(piece);
-    rest = rest.subspan(piece.size());
+  const std::span bytes(static_cast<const std::byte*>(host.data_ptr()), host.nbytes());
+  if (bytes.size() < kOverlapBytes) {
+    sums_.push_back(sha256_hex(bytes));
+  } else {
+    // The sum takes about as long as the writing: beside it, on a thread of its own.
+    make_room(bytes.size());
+    sums_.emplace_back();
+    pending_.push_back({sums_.size() - 1, host,
+                        std::async(std::launch::async, [bytes] { return sha256_hex(bytes); })});
   }
-  return sum.hex();
+  file_.write(bytes);
+}
+
+void SafetensorsWriter::make_room(size_t bytes) {
+  for (const auto& pending : pending_) bytes += pending.tensor.nbytes();
+  while (!pending_.empty() && (pending_.size() > 1 || bytes > kInFlightBytes)) {
+    bytes -= pending_.front().tensor.nbytes();
+    finish_oldest();
+  }
+}
+
+void SafetensorsWriter::finish_oldest() {
+  auto& oldest = pending_.front();
+  sums_[oldest.index] = oldest.sum.get();
+  pending_.pop_front();
+}
+
+const std::vector<std::string>& SafetensorsWriter::sums() {
+  while (!pending_.empty()) finish_oldest();
+  TORCH_CHECK(sums_.size() == entries_.size(), "only ", sums_.size(), " of ", entries_.size(),
+              " tensors were written");
+  return sums_;
 }
 
 void SafetensorsWriter::commit() {

@@ -11,6 +11,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
+#include <future>
 #include <map>
 #include <memory>
 #include <span>
@@ -78,17 +80,31 @@ class SafetensorsWriter {
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }
   /// SHA-256 of the length field and the header.
   const std::string& header_sha256() const { return header_sha256_; }
-  /// Writes the next tensor, from any device and with any strides; gives the SHA-256 of its bytes.
-  std::string append(const at::Tensor& tensor);
+  /// Writes the next tensor, from any device and with any strides. Its checksum is taken beside the
+  /// writing, and of this one and the next: a tensor and 64 MB more are in memory at most.
+  void append(const at::Tensor& tensor);
+  /// The SHA-256 of each tensor's bytes, in the order of entries(); when all were appended.
+  const std::vector<std::string>& sums();
   /// Syncs and gives the file its name. Every entry must have been appended.
   void commit();
   int64_t size() const { return file_.size(); }
 
  private:
+  void make_room(size_t bytes);
+  void finish_oldest();
+
   AtomicFile file_;
   std::vector<SafetensorsEntry> entries_;
   std::string header_sha256_;
+  std::vector<std::string> sums_;
   size_t next_ = 0;
+  /// Sums that are being taken, oldest first.
+  struct Pending {
+    size_t index;
+    at::Tensor tensor;
+    std::future<std::string> sum;
+  };
+  std::deque<Pending> pending_;
 };
 
 }  // namespace megalith

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <filesystem>
@@ -15,7 +16,9 @@
 namespace megalith {
 namespace {
 constexpr size_t kBufferBytes = 1 << 20;
-}
+constexpr size_t kWriteBytes = 1 << 22;  // at a time
+constexpr int64_t kWritebackBytes = 1 << 25;
+}  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
   for (int attempt = 0; fd_ < 0; ++attempt) {
@@ -32,20 +35,37 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   size_ += static_cast<int64_t>(bytes.size());
-  buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (buffer_.size() >= kBufferBytes) flush();
+  if (buffer_.size() + bytes.size() < kBufferBytes) {
+    buffer_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    return;
+  }
+  flush();
+  write_all(bytes);  // large pieces as they are, without a copy
 }
 
 void AtomicFile::write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
-void AtomicFile::flush() {
-  size_t done = 0;
-  while (done < buffer_.size()) {
-    const ssize_t n = ::write(fd_, buffer_.data() + done, buffer_.size() - done);
+void AtomicFile::write_all(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd_, bytes.data(), std::min(bytes.size(), kWriteBytes));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) throw RunError(system_error_text(temporary_, "write"));
-    done += static_cast<size_t>(n);
+    bytes = bytes.subspan(static_cast<size_t>(n));
+    written_ += n;
+    start_writeback();
   }
+}
+
+void AtomicFile::start_writeback() {
+  // The disk works while the rest is computed, so that the sync at the end has little to wait for.
+  if (written_ - handed_over_ < kWritebackBytes) return;
+  // Only a hint: where it fails, that sync writes all.
+  ::sync_file_range(fd_, handed_over_, written_ - handed_over_, SYNC_FILE_RANGE_WRITE);
+  handed_over_ = written_;
+}
+
+void AtomicFile::flush() {
+  write_all(std::as_bytes(std::span(buffer_)));
   buffer_.clear();
 }
 

@@ -33,6 +33,8 @@ class AtomicFile {
   void publish();
 
  private:
+  void write_all(std::span<const std::byte> bytes);
+  void start_writeback();
   void flush();
   void close();
   void rename();
@@ -40,6 +42,7 @@ class AtomicFile {
   std::string buffer_;
   int fd_ = -1;
   int64_t size_ = 0;
+  int64_t written_ = 0, handed_over_ = 0;  // to the system; and of that, to the disk
   bool committed_ = false;
 };
 

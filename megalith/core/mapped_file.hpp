@@ -25,6 +25,9 @@ class MappedFile {
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   int64_t size() const { return static_cast<int64_t>(size_); }
   const std::string& path() const { return path_; }
+  /// Gives the memory of bytes of this file that were read back to the system; they can be read
+  /// again.
+  void release(std::span<const std::byte> bytes) const;
 
  private:
   std::string path_;

@@ -96,7 +96,8 @@ void BatchLoader::append(Batch& batch, int64_t sample_number) const {
     for (int64_t i = 0; i < size; ++i) {
       const auto at = static_cast<size_t>(i);
       if (unknown(sample.tokens[at])) refuse_token(sample_number, i, sample.tokens[at]);
-      if (unknown(sample.labels[at])) refuse_token(sample_number, i + 1, sample.labels[at]);
+      if (sample.labels[at] != kIgnoredLabel && unknown(sample.labels[at]))
+        refuse_token(sample_number, i + 1, sample.labels[at]);
     }
   }
   ++batch.batch_size;
@@ -107,6 +108,9 @@ void BatchLoader::append(Batch& batch, int64_t sample_number) const {
   extend(batch.position_ids, sample.position_ids);
   extend(batch.loss_mask, sample.loss_mask);
   extend(batch.segment_ids, sample.segment_ids);
+  extend(batch.types, sample.types);
+  extend(batch.padding_mask, sample.padding_mask);
+  if (sample.is_random) batch.is_random.push_back(*sample.is_random);
 }
 
 void BatchLoader::refuse_token(int64_t sample_number, int64_t position, int64_t id) const {

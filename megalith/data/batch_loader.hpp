@@ -21,13 +21,15 @@
 
 namespace megalith {
 
-/// One micro-batch. Every array is [batch_size, seq_length], row by row.
+/// One micro-batch. Every array is [batch_size, seq_length], row by row, unless it says otherwise.
 struct Batch {
   int64_t batch_size = 0, seq_length = 0;
   std::vector<int64_t> tokens, labels, position_ids;
   std::vector<float> loss_mask;
-  std::vector<int64_t> segment_ids;     // empty where attention may reach everything before
-  std::vector<int64_t> sample_numbers;  // [batch_size], in the dataset
+  std::vector<int64_t> segment_ids;          // empty where attention may reach everything before
+  std::vector<int64_t> types, padding_mask;  // BERT's, else empty
+  std::vector<int64_t> is_random;            // [batch_size], BERT's, else empty
+  std::vector<int64_t> sample_numbers;       // [batch_size], in the dataset
 };
 
 struct LoaderOptions {

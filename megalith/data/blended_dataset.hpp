@@ -18,6 +18,7 @@ class BlendedDataset final : public Dataset {
   Sample sample(int64_t k) const override;
   std::string place(int64_t k, int64_t position) const override;
   int64_t tokens_per_epoch() const override;
+  int64_t min_tokens() const override { return children_.front()->min_tokens(); }
   std::string summary() const override;
 
   const BlendIndex& index() const { return index_; }

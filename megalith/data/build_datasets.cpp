@@ -1,12 +1,11 @@
 #include "megalith/data/build_datasets.hpp"
 
-#include <filesystem>
 #include <sstream>
 #include <stdexcept>
 
 #include "megalith/core/atomic_file.hpp"
 #include "megalith/data/blended_dataset.hpp"
-#include "megalith/data/gpt_dataset.hpp"
+#include "megalith/data/split_dataset.hpp"
 
 namespace megalith {
 namespace {
@@ -26,12 +25,11 @@ std::vector<std::string> words_of_file(const std::string& path) {
 class DatasetBuilder {
  public:
   DatasetBuilder(const DataConfig& config, const DatasetRequest& request)
-      : config_(config), request_(request) {
-    if (!config_.per_split()) {
-      split_text_ = config_.split_text();
-      matrix_ = split_matrix(parse_split(*split_text_));
-    }
-  }
+      : config_(config),
+        request_(request),
+        description_(describe_dataset(config, request)),
+        split_text_(description_.split_text),
+        matrix_(description_.matrix) {}
 
   Datasets build() {
     Datasets datasets;
@@ -67,7 +65,9 @@ class DatasetBuilder {
 
   Opened open_common() const {
     if (config_.mock_data) {
-      auto tokens = make_mock_tokens(request_.vocab_size, request_.eod);
+      const auto tokens = request_.kind == DatasetKind::kBert
+                              ? make_mock_sentences(request_.word_pieces)
+                              : make_mock_tokens(request_.vocab_size, request_.eod);
       return {{{tokens->name()}, std::nullopt}, {tokens}};
     }
     if (config_.data_args_path) {
@@ -103,9 +103,9 @@ class DatasetBuilder {
                                              std::pair<double, double> bounds) const {
     const int64_t size = request_.samples.of(split);
     if (data.blend.single()) {
-      auto dataset = gpt_dataset(data, 0, split, bounds, size);
+      auto dataset = split_dataset(data, 0, split, bounds, size);
       if (dataset->tokens_per_epoch() > 0) return dataset;
-      note(fmt::format("no {} data: {} has no token for its share, and none is asked for",
+      note(fmt::format("no {} data: {} has nothing for its share, and nothing is asked for",
                        split_name(split), data.sources[0]->name()));
       return nullptr;
     }
@@ -124,7 +124,7 @@ class DatasetBuilder {
     }
     const std::vector<double> weights = normalized(shares);
     const auto build = [&] { return blend_by_weight(weights, size); };
-    std::vector<GptDescription> descriptions;
+    std::vector<DatasetDescription> descriptions;
     for (size_t i = 0; i < asked.size(); ++i) {
       descriptions.push_back(describe(data, i, split, asked[i]));
     }
@@ -132,9 +132,9 @@ class DatasetBuilder {
     const auto drawn = blend_counts(index, asked.size());
     std::vector<std::shared_ptr<const Dataset>> children;
     for (size_t i = 0; i < asked.size(); ++i) {
-      auto child = gpt_dataset(data, i, split, bounds, asked[i]);
+      auto child = split_dataset(data, i, split, bounds, asked[i]);
       // Rounding may draw more than the surplus allows for; upstream gives up here.
-      if (child->num_samples() < drawn[i]) child = gpt_dataset(data, i, split, bounds, drawn[i]);
+      if (child->num_samples() < drawn[i]) child = split_dataset(data, i, split, bounds, drawn[i]);
       children.push_back(std::move(child));
     }
     return std::make_shared<BlendedDataset>(std::move(children), std::move(index));
@@ -144,10 +144,10 @@ class DatasetBuilder {
                                             std::pair<double, double> bounds,
                                             int64_t target) const {
     std::vector<std::shared_ptr<const Dataset>> children;
-    std::vector<GptDescription> descriptions;
+    std::vector<DatasetDescription> descriptions;
     std::vector<double> lengths;
     for (size_t i = 0; i < data.sources.size(); ++i) {
-      auto child = gpt_dataset(data, i, split, bounds, std::nullopt);
+      auto child = split_dataset(data, i, split, bounds, std::nullopt);
       if (child->num_samples() == 0) {
         note(fmt::format("{}: its {} share holds no whole sample and is left out of the blend",
                          data.sources[i]->name(), split_name(split)));
@@ -170,12 +170,12 @@ class DatasetBuilder {
   }
 
   /// Blends are cached only in a folder that the user names, as upstream does.
-  BlendIndex blend_index(const std::vector<GptDescription>& children, Split split,
+  BlendIndex blend_index(const std::vector<DatasetDescription>& children, Split split,
                          const std::vector<double>& weights, int64_t size,
                          const std::function<BlendIndex()>& build) const {
     std::optional<IndexCache> cache;
     if (config_.data_cache_path) {
-      cache.emplace(*config_.data_cache_path, "BlendedDataset", split,
+      cache.emplace(*config_.data_cache_path, kBlendClass, split,
                     blend_description_text(children, split, weights, size), "{}");
     }
     auto arrays = load_or_build(
@@ -188,82 +188,23 @@ class DatasetBuilder {
     return {arrays[0], arrays[1]};
   }
 
-  GptDescription describe(const Opened& data, size_t child, Split split,
-                          std::optional<int64_t> num_samples) const {
-    return {.dataset_path = data.sources[child]->name(),
-            .num_samples = num_samples,
-            .split = split,
-            .seed = request_.seed,
-            .sequence_length = request_.sequence_length,
-            .split_text = split_text_,
-            .matrix = matrix_,
-            .tokenizer_json = request_.tokenizer_json};
+  DatasetDescription describe(const Opened& data, size_t child, Split split,
+                              std::optional<int64_t> num_samples) const {
+    DatasetDescription description = description_;
+    description.dataset_path = data.sources[child]->name();
+    description.num_samples = num_samples;
+    description.split = split;
+    return description;
   }
 
-  Interval interval_of(const TokenSource& source, std::pair<double, double> bounds) const {
-    return split_interval(bounds, static_cast<int64_t>(source.sequence_lengths().size()));
-  }
-
-  std::shared_ptr<const GptDataset> gpt_dataset(const Opened& data, size_t child, Split split,
-                                                std::pair<double, double> bounds,
-                                                std::optional<int64_t> num_samples) const {
-    const TokenSource& source = *data.sources[child];
-    const Interval interval = interval_of(source, bounds);
-    const auto lengths = source.sequence_lengths();
-    const int64_t tokens = count_tokens(lengths, interval);
-    if (tokens == 0 && num_samples.value_or(0) > 0) refuse_empty(source, split, *num_samples);
-    const GptIndexRequest wanted{.sequence_length = request_.sequence_length,
-                                 .num_samples = num_samples,
-                                 .seed = request_.seed};
-    std::optional<IndexCache> cache;
-    if (tokens > 0 && !config_.mock_data) {
-      cache.emplace(cache_folder(source), "GPTDataset", split,
-                    gpt_description_text(describe(data, child, split, num_samples)),
-                    gpt_fingerprint(lengths, interval, wanted));
-    }
-    auto arrays = load_or_build(
-        cache ? &*cache : nullptr, request_.role,
-        {"document_index", "sample_index", "shuffle_index"},
-        [&] {
-          GptIndex built = build_gpt_index(lengths, interval, wanted);
-          return std::vector<IntegerArray>{built.documents, built.samples, built.shuffle};
-        },
-        request_.notice);
-    GptIndex index{plan_gpt_index(tokens, wanted), arrays[0], arrays[1], arrays[2]};
-    return std::make_shared<GptDataset>(data.sources[child], std::move(index), sample_options());
-  }
-
-  std::string cache_folder(const TokenSource& source) const {
-    if (config_.data_cache_path) return *config_.data_cache_path;
-    return (std::filesystem::path(source.name()) / "cache" / "GPTDataset_indices").string();
-  }
-
-  GptSampleOptions sample_options() const {
-    return {.sequence_length = request_.sequence_length,
-            .reset_position_ids = config_.reset_position_ids,
-            .reset_attention_mask = config_.reset_attention_mask,
-            .eod_mask_loss = config_.eod_mask_loss,
-            .eod = request_.eod,
-            .pad = request_.pad};
-  }
-
-  [[noreturn]] void refuse_empty(const TokenSource& source, Split split, int64_t asked) const {
-    const auto count = static_cast<int64_t>(source.sequence_lengths().size());
-    if (!split_text_) {
-      throw UsageError("{} samples are asked of the {} data, but {} holds no token", asked,
-                       split_name(split), source.name());
-    }
-    std::vector<std::string> shares;
-    for (const Split each : kSplits) {
-      const auto& bounds = matrix_[position(each)];
-      const Interval interval = bounds ? split_interval(*bounds, count) : Interval{0, 0};
-      shares.push_back(fmt::format("{} {}", split_name(each), interval.second - interval.first));
-    }
-    throw UsageError(
-        "{}: {} samples are asked of the {} data, but --split '{}' leaves it no token of {} "
-        "documents ({}); give it a larger share (--split 8,1,1), more and smaller documents "
-        "(megalith preprocess --document-separator), or switch it off with a share of 0",
-        source.name(), asked, split_name(split), *split_text_, count, fmt::join(shares, ", "));
+  std::shared_ptr<const Dataset> split_dataset(const Opened& data, size_t child, Split split,
+                                               std::pair<double, double> bounds,
+                                               std::optional<int64_t> num_samples) const {
+    return make_split_dataset({.config = config_,
+                               .run = request_,
+                               .source = data.sources[child],
+                               .bounds = bounds,
+                               .description = describe(data, child, split, num_samples)});
   }
 
   void note(const std::string& line) const {
@@ -272,8 +213,9 @@ class DatasetBuilder {
 
   const DataConfig& config_;
   const DatasetRequest& request_;
-  std::optional<std::string> split_text_;
-  SplitMatrix matrix_;
+  const DatasetDescription description_;  // of any child, without path, size and split
+  const std::optional<std::string> split_text_;
+  const SplitMatrix matrix_;
 };
 
 }  // namespace
@@ -302,7 +244,16 @@ SampleCounts requested_samples(int64_t train_iters, std::optional<int64_t> train
 }
 
 Datasets build_datasets(const DataConfig& config, const DatasetRequest& request) {
-  if (config.needs_eod() && !request.eod) {
+  if (request.kind == DatasetKind::kBert) {
+    Problems problems;
+    request.bert.check(request.sequence_length, request.seed, problems);
+    if (config.needs_eod()) {
+      problems.add(
+          "--reset-position-ids, --reset-attention-mask and --eod-mask-loss are about documents "
+          "inside a GPT sample; a BERT sample is from one document: leave them out");
+    }
+    problems.raise_if_any();
+  } else if (config.needs_eod() && !request.eod) {
     throw UsageError(
         "--reset-position-ids, --reset-attention-mask and --eod-mask-loss need the id of the end "
         "of a document; name a tokenizer that has one (--tokenizer-type and its files; GPT-2's "
@@ -314,14 +265,15 @@ Datasets build_datasets(const DataConfig& config, const DatasetRequest& request)
   return DatasetBuilder(config, request).build();
 }
 
-void check_training_data(const Datasets& datasets, int64_t sequence_length, int64_t samples) {
+void check_training_data(const Datasets& datasets, int64_t samples) {
   if (!datasets.train) throw UsageError("there is no training data; give training a share");
   const int64_t tokens = datasets.train->tokens_per_epoch();
-  if (tokens < sequence_length + 1) {
+  const int64_t needed = datasets.train->min_tokens();
+  if (tokens < needed) {
     throw UsageError(
         "the training data hold {} tokens, fewer than one sample needs: --seq-length {} and one "
         "more; use more data or a shorter --seq-length",
-        tokens, sequence_length);
+        tokens, needed - 1);
   }
   const int64_t there = datasets.train->num_samples();
   if (there < samples) {

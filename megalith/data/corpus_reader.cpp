@@ -137,8 +137,9 @@ class CorpusReader::LineReader {
   int64_t line_ = 0;
 };
 
-CorpusReader::CorpusReader(std::vector<CorpusFile> files, DocumentSeparator separator)
-    : files_(std::move(files)), separator_(separator) {
+CorpusReader::CorpusReader(std::vector<CorpusFile> files, DocumentSeparator separator,
+                           int64_t blank_lines)
+    : files_(std::move(files)), separator_(separator), blank_lines_(blank_lines) {
   for (const auto& file : files_) total_bytes_ += file.size_bytes;
 }
 
@@ -173,7 +174,9 @@ bool CorpusReader::next(RawDocument& document) {
 
 bool CorpusReader::next_in_file(RawDocument& document) {
   std::string& text = document.text;
-  size_t start = 0;  // of the line just appended
+  size_t start = 0;         // of the line just appended
+  size_t end = 0;           // of the last line that is not blank
+  int64_t blank_lines = 0;  // since then
   while (lines_->append_line(text)) {
     const std::string_view line(text.data() + start, text.size() - start - (text.back() == '\n'));
     const bool blank = is_blank(line);
@@ -183,16 +186,21 @@ bool CorpusReader::next_in_file(RawDocument& document) {
       document.line = lines_->line();
       return true;
     }
-    if (blank) {
-      text.resize(start);
-      if (start > 0) break;
+    if (!blank) {
+      end = text.size();
+      blank_lines = 0;
+    } else if (end == 0) {
+      text.clear();
+    } else if (++blank_lines == blank_lines_) {
+      break;
     }
     start = text.size();
   }
-  // The end of a paragraph's last line is no part of it.
+  text.resize(end);
+  // The end of a document's last line is no part of it.
   if (text.ends_with('\n')) text.pop_back();
   if (text.ends_with('\r')) text.pop_back();
-  return start > 0;
+  return end > 0;
 }
 
 struct JsonLineParser::State {

@@ -41,7 +41,8 @@ struct RawDocument {
 
 class CorpusReader {
  public:
-  CorpusReader(std::vector<CorpusFile> files, DocumentSeparator separator);
+  /// kBlankLine: `blank_lines` or more in a row end a document, fewer stay inside it.
+  CorpusReader(std::vector<CorpusFile> files, DocumentSeparator separator, int64_t blank_lines = 1);
   ~CorpusReader();
 
   /// The next document, or false at the end. Blank lines are no documents.
@@ -57,6 +58,7 @@ class CorpusReader {
 
   std::vector<CorpusFile> files_;
   DocumentSeparator separator_;
+  int64_t blank_lines_;
   std::unique_ptr<LineReader> lines_;
   size_t file_index_ = 0;
   int64_t total_bytes_ = 0, bytes_before_ = 0;

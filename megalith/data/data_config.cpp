@@ -1,10 +1,32 @@
 #include "megalith/data/data_config.hpp"
 
+#include <charconv>
+#include <filesystem>
+
 namespace megalith {
 namespace {
 
 constexpr const char* kDefaultSplit = "969, 30, 1";
 constexpr const char* kMockSplit = "1,1,1";
+
+bool is_number(const std::string& word) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(word.data(), word.data() + word.size(), value);
+  return error == std::errc() && end == word.data() + word.size();
+}
+
+/// A list with an odd number of words holds paths alone; one of them that is a number is a slip.
+void check_weights(const std::vector<std::string>& words, Problems& problems) {
+  if (words.size() < 3 || words.size() % 2 == 0) return;
+  for (const auto& word : words) {
+    if (!is_number(word) || std::filesystem::exists(word + ".idx")) continue;
+    problems.add(
+        "'{}' in the data paths is a weight or a path? Give each path its weight (WEIGHT PREFIX "
+        "WEIGHT PREFIX ...) or none",
+        word);
+    return;
+  }
+}
 
 }  // namespace
 
@@ -19,7 +41,7 @@ FieldList DataConfig::fields() {
       {"split", &split, "Shares of the documents for training, validation and test.", std::nullopt,
        fmt::format("{}; {} with --mock-data", kDefaultSplit, kMockSplit)},
       {"data-cache-path", &data_cache_path, "Folder for the index files.", std::nullopt,
-       "PREFIX/cache/GPTDataset_indices"},
+       "PREFIX/cache/GPTDataset_indices, or BERT's"},
       {"mock-data", &mock_data, "Made-up tokens, no files."},
       {"dataloader-type", choice(dataloader_type, {"single", "cyclic"}),
        "single: the samples in the order of the index; cyclic: shuffled again each epoch."},
@@ -62,6 +84,8 @@ void DataConfig::check(Problems& problems) const {
   } else if (sources.size() > 1) {
     problems.add("data from two places: {}; give one of them", fmt::join(sources, " and "));
   }
+  check_weights(data_path, problems);
+  for (const Split which : kSplits) check_weights(path_of(which), problems);
   if (split && per_split()) {
     problems.add("--split '{}' has no meaning where each split has files of its own; leave it out",
                  *split);

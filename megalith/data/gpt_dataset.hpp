@@ -34,6 +34,7 @@ class GptDataset final : public Dataset {
   Sample sample(int64_t k) const override;
   std::string place(int64_t k, int64_t position) const override;
   int64_t tokens_per_epoch() const override { return index_.plan.tokens_per_epoch; }
+  int64_t min_tokens() const override { return window_size(); }
   std::string summary() const override;
 
   /// A run of tokens inside one sequence.

@@ -43,7 +43,7 @@ std::string python_json(const Json& value, size_t depth = 0) {
 }
 
 /// Upstream's running sum starts with the whole number 0, which shows in the text.
-Json matrix_json(const GptDescription& description) {
+Json matrix_json(const DatasetDescription& description) {
   if (!description.split_text) return nullptr;
   Json rows = Json::array();
   for (const auto& bounds : description.matrix) {
@@ -58,9 +58,9 @@ Json matrix_json(const GptDescription& description) {
   return rows;
 }
 
-Json gpt_json(const GptDescription& description) {
+Json description_json(const DatasetDescription& description) {
   Json json;
-  json["class"] = "GPTDataset";
+  json["class"] = description.class_name;
   json["dataset_path"] = description.dataset_path;
   json["num_samples"] = description.num_samples ? Json(*description.num_samples) : Json(nullptr);
   json["index_split"] = split_name(description.split);
@@ -69,6 +69,7 @@ Json gpt_json(const GptDescription& description) {
   json["split"] = description.split_text ? Json(*description.split_text) : Json(nullptr);
   json["split_matrix"] = matrix_json(description);
   json["tokenizer"] = Json::parse(description.tokenizer_json);
+  json.update(Json::parse(description.more_json));
   return json;
 }
 
@@ -85,17 +86,17 @@ std::string note_part() { return "megalith.json"; }
 
 }  // namespace
 
-std::string gpt_description_text(const GptDescription& description) {
-  return description_of(gpt_json(description));
+std::string description_text(const DatasetDescription& description) {
+  return description_of(description_json(description));
 }
 
-std::string blend_description_text(const std::vector<GptDescription>& children, Split split,
+std::string blend_description_text(const std::vector<DatasetDescription>& children, Split split,
                                    const std::vector<double>& weights,
                                    std::optional<int64_t> size) {
   Json json;
-  json["class"] = "BlendedDataset";
+  json["class"] = kBlendClass;
   json["datasets"] = Json::array();
-  for (const auto& child : children) json["datasets"].push_back(gpt_json(child));
+  for (const auto& child : children) json["datasets"].push_back(description_json(child));
   json["split"] = split_name(split);
   json["weights"] = Json::array();
   for (const double weight : weights) {
@@ -118,11 +119,22 @@ std::string gpt_fingerprint(std::span<const int32_t> lengths, Interval interval,
   return json.dump();
 }
 
-IndexCache::IndexCache(std::string folder, const std::string& class_name, Split split,
-                       std::string description, std::string fingerprint)
+std::string bert_fingerprint(std::span<const int32_t> lengths, DocumentBounds bounds,
+                             const BertIndexRequest& request) {
+  const auto used = lengths.subspan(static_cast<size_t>(bounds.front()),
+                                    static_cast<size_t>(bounds.back() - bounds.front()));
+  Json json;
+  json["document_bounds_sha256"] = sha256_hex(std::as_bytes(bounds));
+  json["sentence_lengths_sha256"] = sha256_hex(std::as_bytes(used));
+  json["keep_long_sentences"] = request.keep_long_sentences;
+  return json.dump();
+}
+
+IndexCache::IndexCache(std::string folder, const std::string& class_name,
+                       std::optional<Split> split, std::string description, std::string fingerprint)
     : description_(std::move(description)), fingerprint_(std::move(fingerprint)) {
-  const std::string name =
-      fmt::format("{}-{}-{}", md5_hex(description_), class_name, split_name(split));
+  std::string name = fmt::format("{}-{}", md5_hex(description_), class_name);
+  if (split) name += fmt::format("-{}", split_name(*split));
   stem_ = (std::filesystem::path(std::move(folder)) / name).string();
 }
 

@@ -13,15 +13,21 @@
 #include <string>
 #include <vector>
 
+#include "megalith/data/bert_index.hpp"
 #include "megalith/data/blending.hpp"
 #include "megalith/data/gpt_index.hpp"
 #include "megalith/data/split.hpp"
 
 namespace megalith {
 
-/// What upstream's description of a GPT dataset holds.
-struct GptDescription {
-  std::string dataset_path = {};  // the prefix as the user wrote it
+inline constexpr const char* kGptClass = "GPTDataset";
+inline constexpr const char* kBertClass = "BERTMaskedWordPieceDataset";
+inline constexpr const char* kBlendClass = "BlendedDataset";
+
+/// What upstream's description of a dataset holds.
+struct DatasetDescription {
+  std::string class_name = kGptClass;  // upstream's
+  std::string dataset_path = {};       // the prefix as the user wrote it
   std::optional<int64_t> num_samples = {};
   Split split = Split::kTrain;
   int64_t seed = 1234;
@@ -29,23 +35,28 @@ struct GptDescription {
   std::optional<std::string> split_text = {};  // nothing where each split has files of its own
   SplitMatrix matrix = {};
   std::string tokenizer_json = "null";  // the tokenizer's block, a JSON object
+  std::string more_json = "{}";         // what the class adds at the end, a JSON object
 };
 
-/// The text whose MD5 names the files of a GPT dataset: JSON as Python's json.dumps(indent=4).
-std::string gpt_description_text(const GptDescription& description);
+/// The text whose MD5 names the files of a dataset: JSON as Python's json.dumps(indent=4).
+std::string description_text(const DatasetDescription& description);
 
 /// The same for a blend. `weights` are printed as whole numbers when `size` is nothing.
-std::string blend_description_text(const std::vector<GptDescription>& children, Split split,
+std::string blend_description_text(const std::vector<DatasetDescription>& children, Split split,
                                    const std::vector<double>& weights, std::optional<int64_t> size);
 
 /// What an array is made from and upstream's key does not say, as a JSON object.
 std::string gpt_fingerprint(std::span<const int32_t> lengths, Interval interval,
                             const GptIndexRequest& request);
 
+/// The same for BERT's mapping of a split's documents.
+std::string bert_fingerprint(std::span<const int32_t> lengths, DocumentBounds bounds,
+                             const BertIndexRequest& request);
+
 class IndexCache {
  public:
-  /// `class_name` is upstream's: GPTDataset or BlendedDataset.
-  IndexCache(std::string folder, const std::string& class_name, Split split,
+  /// `class_name` is upstream's; it leaves the split out of BERT's names.
+  IndexCache(std::string folder, const std::string& class_name, std::optional<Split> split,
              std::string description, std::string fingerprint);
 
   /// FOLDER/MD5-CLASS-SPLIT, to which "-" and the part's name are added.

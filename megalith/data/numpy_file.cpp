@@ -24,7 +24,8 @@ struct TypeFacts {
 constexpr std::array kTypes = {TypeFacts{NumpyType::kInt16, "int16", "<i2", 2},
                                TypeFacts{NumpyType::kInt32, "int32", "<i4", 4},
                                TypeFacts{NumpyType::kInt64, "int64", "<i8", 8},
-                               TypeFacts{NumpyType::kUint32, "uint32", "<u4", 4}};
+                               TypeFacts{NumpyType::kUint32, "uint32", "<u4", 4},
+                               TypeFacts{NumpyType::kUint64, "uint64", "<u8", 8}};
 
 const TypeFacts& facts(NumpyType type) { return kTypes.at(static_cast<size_t>(type)); }
 
@@ -34,6 +35,7 @@ constexpr NumpyType type_of() {
   if constexpr (std::is_same_v<T, int32_t>) return NumpyType::kInt32;
   if constexpr (std::is_same_v<T, int64_t>) return NumpyType::kInt64;
   if constexpr (std::is_same_v<T, uint32_t>) return NumpyType::kUint32;
+  if constexpr (std::is_same_v<T, uint64_t>) return NumpyType::kUint64;
 }
 
 template <class T>
@@ -100,6 +102,7 @@ template IntegerArray::IntegerArray(std::vector<int16_t>, int64_t);
 template IntegerArray::IntegerArray(std::vector<int32_t>, int64_t);
 template IntegerArray::IntegerArray(std::vector<int64_t>, int64_t);
 template IntegerArray::IntegerArray(std::vector<uint32_t>, int64_t);
+template IntegerArray::IntegerArray(std::vector<uint64_t>, int64_t);
 
 int64_t IntegerArray::operator[](int64_t index) const {
   const std::byte* const start = bytes_.data();
@@ -111,6 +114,7 @@ int64_t IntegerArray::operator[](int64_t index) const {
     case NumpyType::kUint32:
       return load<uint32_t>(start + 4 * index);
     case NumpyType::kInt64:
+    case NumpyType::kUint64:
       break;
   }
   return load<int64_t>(start + 8 * index);

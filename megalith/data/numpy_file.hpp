@@ -1,8 +1,8 @@
 // Arrays of integers in NumPy's .npy format: written as NumPy writes them, read by mapping.
 //
-// Only what index caches need: int16, int32, int64 and uint32, little-endian, C order, one or two
-// dimensions. Promise: a file written here has the bytes numpy.save gives for the same array, and a
-// file that reads without an error has exactly the size that its header says.
+// Only what index caches need: int16, int32, int64, uint32 and uint64, little-endian, C order, one
+// or two dimensions. Promise: a file written here has the bytes numpy.save gives for the same
+// array, and a file that reads without an error has exactly the size that its header says.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@
 
 namespace megalith {
 
-enum class NumpyType { kInt16, kInt32, kInt64, kUint32 };
+enum class NumpyType { kInt16, kInt32, kInt64, kUint32, kUint64 };
 
 /// "int32", as numpy.dtype prints it.
 const char* numpy_type_name(NumpyType type);
@@ -23,8 +23,8 @@ const char* numpy_type_name(NumpyType type);
 class IntegerArray {
  public:
   IntegerArray() = default;
-  /// Takes the numbers over. T is int16_t, int32_t, int64_t or uint32_t; `columns` = 0 for one
-  /// dimension.
+  /// Takes the numbers over. T is int16_t, int32_t, int64_t, uint32_t or uint64_t; `columns` =
+  /// 0 for one dimension.
   template <class T>
   explicit IntegerArray(std::vector<T> values, int64_t columns = 0);
 
@@ -32,7 +32,7 @@ class IntegerArray {
   const std::vector<int64_t>& shape() const { return shape_; }
   /// Number of entries over all dimensions.
   int64_t size() const { return size_; }
-  /// Entry of the flattened array. Not checked against size().
+  /// Entry of the flattened array. Not checked against size(), nor against int64 for uint64.
   int64_t operator[](int64_t index) const;
   /// The numbers without the header.
   std::span<const std::byte> bytes() const { return bytes_; }

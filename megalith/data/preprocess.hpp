@@ -23,6 +23,7 @@ struct PreprocessConfig {
   std::vector<std::string> input;
   std::vector<std::string> json_keys = {"text"};
   DocumentSeparator document_separator = DocumentSeparator::kFile;
+  int64_t blank_lines = 1;
   bool skip_bad_lines = false;
   bool split_sentences = false;
   bool keep_newlines = false;

@@ -120,8 +120,10 @@ class Batch {
     prefilled_ = !options_.no_cache;
     const at::Tensor column = at::arange(size(), input.last.options());
     const at::Tensor ends = hidden.index({input.last, column}).unsqueeze(0);  // [1, B, H]
+    const int64_t vocabulary = model_.config().vocab_size;
+    const int64_t num_ids = std::min(options_.num_ids.value_or(vocabulary), vocabulary);
     const at::Tensor logits =
-        gather_logits(model_.logits(ends), model_.config().vocab_size, groups_.tensor());
+        gather_logits(model_.logits(ends), vocabulary, groups_.tensor()).narrow(-1, 0, num_ids);
     return logits.squeeze(0).to(at::kDouble).cpu().contiguous();  // [B, V]
   }
 

@@ -23,6 +23,8 @@ struct GenerateOptions {
   int64_t micro_batch_size = 8;
   bool no_cache = false;
   std::optional<int32_t> end_of_text = std::nullopt;  // from the tokenizer; no flag
+  /// Only ids below it are generated: an imported model may have more ids than its tokenizer.
+  std::optional<int64_t> num_ids = std::nullopt;
 
   FieldList fields();
 };

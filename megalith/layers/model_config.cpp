@@ -1,5 +1,7 @@
 #include "megalith/layers/model_config.hpp"
 
+#include <algorithm>
+
 namespace megalith {
 namespace {
 
@@ -28,11 +30,14 @@ int64_t ModelConfig::padded_vocab_size(int64_t tensor_size) const {
 int64_t ModelConfig::num_parameters(int64_t vocab) const {
   const int64_t h = hidden_size, f = ffn_hidden_size(), d = head_size();
   const int64_t q = num_attention_heads * d, kv = num_query_groups() * d;
-  const int64_t norm = normalization == Normalization::kLayerNorm ? 2 * h : h;
+  const int64_t norm_tensors = normalization == Normalization::kLayerNorm ? 2 : 1;
+  const int64_t norm = norm_tensors * h;
   const int64_t first = swiglu ? 2 * f : f;
   int64_t layer = (q + 2 * kv) * h + q * h + first * h + f * h + 2 * norm;
   if (qkv_bias()) layer += q + 2 * kv;
-  if (!disable_bias_linear) layer += h + first + h;
+  if (proj_bias()) layer += h;
+  if (!disable_bias_linear) layer += first + h;
+  if (qk_layernorm) layer += 2 * norm_tensors * d;
   int64_t total = num_layers * layer + norm + vocab * h;
   if (position_embedding == PositionEmbedding::kLearnedAbsolute)
     total += max_position_embeddings * h;
@@ -41,12 +46,14 @@ int64_t ModelConfig::num_parameters(int64_t vocab) const {
 }
 
 FieldList ModelConfig::fields() {
-  return {
-      {"num-layers", &num_layers, "Transformer layers.", between(1, kMostLayers)},
-      {"hidden-size", &hidden_size, "Width of the residual stream.", between(1, kLargestWidth)},
+  FieldList fields{
+      {"num-layers", &num_layers, "Transformer layers.", between(1, kMostLayers), "required"},
+      {"hidden-size", &hidden_size, "Width of the residual stream.", between(1, kLargestWidth),
+       "required"},
       {"ffn-hidden-size", &ffn_hidden_size_flag, "Width of the MLP.", between(1, kLargestWidth),
        "4 x hidden-size; 8/3 with --swiglu"},
-      {"num-attention-heads", &num_attention_heads, "Attention heads.", between(1, kLargestWidth)},
+      {"num-attention-heads", &num_attention_heads, "Attention heads.", between(1, kLargestWidth),
+       "required"},
       {"kv-channels", &kv_channels_flag, "Size of one head.", between(1, kLargestWidth),
        "hidden-size / heads"},
       {"group-query-attention", &group_query_attention,
@@ -67,6 +74,9 @@ FieldList ModelConfig::fields() {
       {"openai-gelu", &openai_gelu, "GeLU in OpenAI's tanh form, as GPT-2; otherwise erf."},
       {"disable-bias-linear", &disable_bias_linear, "No biases in linear layers."},
       {"add-qkv-bias", &add_qkv_bias, "A bias on query, key and value all the same."},
+      {"add-proj-bias", &add_proj_bias, "A bias on the attention's output all the same."},
+      {"qk-layernorm", &qk_layernorm,
+       "A norm over each head of queries and keys, before rotary positions."},
       {"untie-embeddings-and-output-weights", &untie_embeddings_and_output_weights,
        "An output matrix of its own."},
       {"make-vocab-size-divisible-by", &make_vocab_size_divisible_by,
@@ -81,6 +91,11 @@ FieldList ModelConfig::fields() {
        "it.",
        at_least(0)},
   };
+  const auto place = std::find_if(fields.begin(), fields.end(),
+                                  [](const Field& field) { return field.name == "normalization"; });
+  const FieldList scaling = rope_scaling.fields();
+  fields.insert(place, scaling.begin(), scaling.end());
+  return fields;
 }
 
 FieldList ModelConfig::shape_fields() {
@@ -166,6 +181,11 @@ void ModelConfig::check_variants(Problems& problems) const {
         "--rotary-percent {} needs --position-embedding-type rope; leave it out, or give both",
         rotary_percent);
   }
+  if (position_embedding != PositionEmbedding::kRope &&
+      rope_scaling.type != RopeScalingType::kNone) {
+    problems.add("--rope-scaling-type needs --position-embedding-type rope; give both, or neither");
+  }
+  rope_scaling.check(rotary_base, problems);
   if (!group_query_attention && num_query_groups_flag != 1) {
     problems.add("--num-query-groups {} needs --group-query-attention; leave it out, or give both",
                  num_query_groups_flag);

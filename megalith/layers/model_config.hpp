@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "megalith/core/fields.hpp"
+#include "megalith/layers/rotary.hpp"
 
 namespace megalith {
 
@@ -29,6 +30,7 @@ struct ModelConfig {
   PositionEmbedding position_embedding = PositionEmbedding::kLearnedAbsolute;
   double rotary_base = 10000.0;
   double rotary_percent = 1.0;
+  RopeScaling rope_scaling;
   Normalization normalization = Normalization::kLayerNorm;
   double norm_epsilon = 1e-5;
   bool swiglu = false;
@@ -36,6 +38,8 @@ struct ModelConfig {
   bool openai_gelu = false;
   bool disable_bias_linear = false;
   bool add_qkv_bias = false;
+  bool add_proj_bias = false;
+  bool qk_layernorm = false;
   bool untie_embeddings_and_output_weights = false;
   int64_t make_vocab_size_divisible_by = 128;
   double hidden_dropout = 0.1;
@@ -50,6 +54,7 @@ struct ModelConfig {
   }
   int64_t rotary_size() const { return static_cast<int64_t>(double(head_size()) * rotary_percent); }
   bool qkv_bias() const { return !disable_bias_linear || add_qkv_bias; }
+  bool proj_bias() const { return !disable_bias_linear || add_proj_bias; }
   /// vocab_size rounded up to a multiple of make_vocab_size_divisible_by x tensor_size
   /// (section 1.3).
   int64_t padded_vocab_size(int64_t tensor_size) const;

@@ -40,11 +40,12 @@ at::Tensor add_to_residual(const at::Tensor& residual, const at::Tensor& output,
 
 }  // namespace
 
-Norm::Norm(const ParameterBuilder& parameters, const std::string& name, const ModelConfig& config)
-    : weight_(parameters.replicated(name + ".weight", {config.hidden_size}, Init::ones(), false)),
+Norm::Norm(const ParameterBuilder& parameters, const std::string& name, int64_t size,
+           const ModelConfig& config, ParameterBuilder::Copies copies)
+    : weight_(parameters.replicated(name + ".weight", {size}, Init::ones(), false, copies)),
       epsilon_(config.norm_epsilon) {
   if (config.normalization == Normalization::kLayerNorm) {
-    bias_ = parameters.replicated(name + ".bias", {config.hidden_size}, Init::zeros(), false);
+    bias_ = parameters.replicated(name + ".bias", {size}, Init::zeros(), false, copies);
   }
 }
 
@@ -64,7 +65,13 @@ SelfAttention::SelfAttention(const ParameterBuilder& parameters, const ModelConf
                        tensor),
       projection_(parameters, "self_attention.linear_proj",
                   config.num_attention_heads * config.head_size(), config.hidden_size,
-                  !config.disable_bias_linear, output_init(config), tensor) {}
+                  config.proj_bias(), output_init(config), tensor) {
+  if (!config.qk_layernorm) return;
+  // Every tensor rank norms heads of its own.
+  const auto copies = ParameterBuilder::Copies::kPartial;
+  query_norm_.emplace(parameters, "self_attention.q_layernorm", config.head_size(), config, copies);
+  key_norm_.emplace(parameters, "self_attention.k_layernorm", config.head_size(), config, copies);
+}
 
 at::Tensor SelfAttention::forward(const at::Tensor& hidden, const LayerContext& context) const {
   const int64_t size = config_.head_size();
@@ -72,6 +79,10 @@ at::Tensor SelfAttention::forward(const at::Tensor& hidden, const LayerContext& 
       {local_heads_ * size, local_groups_ * size, local_groups_ * size}, -1);
   std::vector<at::Tensor> qkv;
   for (const auto& part : parts) qkv.push_back(part.unflatten(-1, {-1, size}));  // [S, B, A/t, D]
+  if (query_norm_) {
+    qkv[0] = query_norm_->forward(qkv[0]);
+    qkv[1] = key_norm_->forward(qkv[1]);
+  }
   const auto core = [this, context](const std::vector<at::Tensor>& inputs) {
     return this->core(inputs, context);
   };
@@ -83,8 +94,9 @@ at::Tensor SelfAttention::core(const std::vector<at::Tensor>& query_key_value,
                                const LayerContext& context) const {
   at::Tensor query = query_key_value[0], key = query_key_value[1], value = query_key_value[2];
   if (context.rotary.defined()) {
-    query = ops::apply_rotary(query, context.rotary);
-    key = ops::apply_rotary(key, context.rotary);
+    const double scale = config_.rope_scaling.attention_factor();
+    query = ops::apply_rotary(query, context.rotary, scale);
+    key = ops::apply_rotary(key, context.rotary, scale);
   }
   ops::AttentionOptions options{.causal = context.caches == nullptr, .visible = context.visible};
   if (context.caches != nullptr) {
@@ -120,9 +132,9 @@ TransformerLayer::TransformerLayer(const ParameterBuilder& parameters, const Mod
                                    int64_t layer, const Group& tensor)
     : hidden_dropout_(config.hidden_dropout),
       layer_(layer),
-      attention_norm_(parameters, "input_layernorm", config),
+      attention_norm_(parameters, "input_layernorm", config.hidden_size, config),
       attention_(parameters, config, layer, tensor),
-      mlp_norm_(parameters, "pre_mlp_layernorm", config),
+      mlp_norm_(parameters, "pre_mlp_layernorm", config.hidden_size, config),
       mlp_(parameters, config, tensor) {}
 
 at::Tensor TransformerLayer::forward(const at::Tensor& hidden, const LayerContext& context) const {

@@ -36,8 +36,12 @@ struct LayerContext {
 class Norm {
  public:
   Norm() = default;
-  Norm(const ParameterBuilder& parameters, const std::string& name, const ModelConfig& config);
-  /// [..., H] -> [..., H]
+  /// Over the last dim, of `size`. `copies`: of the parameter, each with a share of the gradient
+  /// (parallel/parameter.hpp).
+  Norm(const ParameterBuilder& parameters, const std::string& name, int64_t size,
+       const ModelConfig& config,
+       ParameterBuilder::Copies copies = ParameterBuilder::Copies::kEqual);
+  /// [..., size] -> [..., size]
   at::Tensor forward(const at::Tensor& input) const;
 
  private:
@@ -58,6 +62,7 @@ class SelfAttention {
   ModelConfig config_;
   int64_t layer_, local_heads_, local_groups_;
   ColumnParallelLinear query_key_value_;
+  std::optional<Norm> query_norm_, key_norm_;  // of each head, with --qk-layernorm
   RowParallelLinear projection_;
 };
 

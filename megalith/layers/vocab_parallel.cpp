@@ -4,6 +4,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "megalith/layers/parallel_linear.hpp"
 #include "megalith/ops/cross_entropy.hpp"
@@ -107,6 +108,26 @@ at::Tensor vocab_parallel_logits(const at::Tensor& hidden, const at::Tensor& wei
 at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
                                         const VocabRange& range, const Group& tensor) {
   return VocabParallelCrossEntropy::apply(logits, targets, range, tensor);
+}
+
+at::Tensor vocab_parallel_argmax(const at::Tensor& logits, const VocabRange& range,
+                                 const Group& tensor) {
+  const auto exact = logits.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto rows = logits.sizes().slice(0, logits.dim() - 1);
+  at::Tensor best =
+      at::full(rows, -std::numeric_limits<double>::infinity(), logits.options().dtype(exact));
+  at::Tensor ids = at::zeros(rows, logits.options().dtype(at::kLong));
+  if (range.valid > 0) {
+    const auto [value, column] = logits.narrow(-1, 0, range.valid).max(-1);
+    best = value.to(exact).contiguous();
+    ids = column + range.first;
+  }
+  if (tensor.size() == 1) return ids;
+  const at::Tensor own = best.clone();
+  all_reduce(best, tensor, Reduction::kMax);
+  ids.masked_fill_(own.ne(best), std::numeric_limits<int64_t>::max());
+  all_reduce(ids, tensor, Reduction::kMin);
+  return ids;
 }
 
 at::Tensor gather_logits(const at::Tensor& logits, int64_t vocab_size, const Group& tensor) {

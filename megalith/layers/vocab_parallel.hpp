@@ -50,6 +50,11 @@ at::Tensor vocab_parallel_logits(const at::Tensor& hidden, const at::Tensor& wei
 at::Tensor vocab_parallel_cross_entropy(const at::Tensor& logits, const at::Tensor& targets,
                                         const VocabRange& range, const Group& tensor);
 
+/// The id of the largest logit, of equals the lowest: logits [..., V/t] -> [...] int64. Padding
+/// never wins. Communicates: tensor, two all-reduces of one number a row.
+at::Tensor vocab_parallel_argmax(const at::Tensor& logits, const VocabRange& range,
+                                 const Group& tensor);
+
 /// The slices put together: logits [..., V/t] -> [..., V] without padding. For sampling, under
 /// no_grad. Communicates: tensor.
 at::Tensor gather_logits(const at::Tensor& logits, int64_t vocab_size, const Group& tensor);

@@ -11,7 +11,7 @@
 namespace megalith {
 
 GptModel::GptModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-                   at::Device device, int64_t seed)
+                   at::Device device, std::optional<int64_t> seed)
     : config_(config),
       tensor_(groups.tensor()),
       dtype_(dtype),
@@ -36,7 +36,7 @@ GptModel::GptModel(const ModelConfig& config, const ProcessGroups& groups, at::S
     layers_.emplace_back(decoder.scope(fmt::format("layers.{}", layer)), config, layer, tensor_);
   }
   if (range_.output) {
-    final_norm_ = Norm(decoder, "final_layernorm", config);
+    final_norm_ = Norm(decoder, "final_layernorm", config.hidden_size, config);
     output_weight_ = config.untie_embeddings_and_output_weights
                          ? root.vocabulary("output_layer.weight", config.vocab_size, padded,
                                            config.hidden_size, init)
@@ -88,8 +88,9 @@ at::Tensor GptModel::run_layers(at::Tensor hidden, const LayerContext& context,
 at::Tensor GptModel::hidden_states(const ModelInput& input, LayerContext& context,
                                    const RecomputePlan& plan) const {
   if (config_.position_embedding == PositionEmbedding::kRope) {
-    context.rotary =
-        ops::rotary_angles(input.position_ids, config_.rotary_size(), config_.rotary_base);
+    context.rotary = ops::rotary_angles(
+        input.position_ids,
+        rotary_frequencies(config_.rotary_size(), config_.rotary_base, config_.rope_scaling));
   }
   if (input.segments.defined()) {
     context.visible =
@@ -109,6 +110,15 @@ at::Tensor GptModel::token_losses(const ModelInput& input, const at::Tensor& lab
   const at::Tensor hidden = hidden_states(input, context, plan);
   return vocab_parallel_cross_entropy(logits(hidden), labels.t().contiguous(), vocab_range_,
                                       tensor_);
+}
+
+TokenScores GptModel::score(const at::Tensor& hidden, const at::Tensor& labels,
+                            bool with_likeliest) const {
+  const at::Tensor rows = logits(hidden.unsqueeze(0)).squeeze(0);  // [N, V/t]
+  TokenScores scores;
+  scores.losses = vocab_parallel_cross_entropy(rows, labels, vocab_range_, tensor_);
+  if (with_likeliest) scores.likeliest = vocab_parallel_argmax(rows, vocab_range_, tensor_);
+  return scores;
 }
 
 }  // namespace megalith

@@ -36,10 +36,17 @@ struct ModelInput {
   at::Tensor segments;      // [B, S] or undefined: attention stays within equal numbers
 };
 
+/// What the model says about tokens.
+struct TokenScores {
+  at::Tensor losses;     // [N] cross entropy in fp32 (double)
+  at::Tensor likeliest;  // [N] int64, the id of the largest logit; undefined when not asked for
+};
+
 class GptModel {
  public:
+  /// `seed` draws the initial weights; without one they are for load_weights() to fill.
   GptModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
-           at::Device device, int64_t seed);
+           at::Device device, std::optional<int64_t> seed);
 
   /// -> hidden states after the final norm [S, B, H]. Communicates: tensor, both.
   at::Tensor hidden_states(const ModelInput& input, LayerContext& context,
@@ -51,6 +58,10 @@ class GptModel {
   /// both.
   at::Tensor token_losses(const ModelInput& input, const at::Tensor& labels, LayerContext& context,
                           const RecomputePlan& plan = {}) const;
+
+  /// Scores `labels` [N] against some rows of the hidden states, hidden [N, H]: the logits of no
+  /// other token are made, N·V/t numbers. Under no_grad. Communicates: tensor.
+  TokenScores score(const at::Tensor& hidden, const at::Tensor& labels, bool with_likeliest) const;
 
   const ModelConfig& config() const { return config_; }
   ParameterList& parameters() { return parameters_; }

@@ -137,19 +137,23 @@ at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& input, doub
                               static_cast<int64_t>(draw_key(generator)));
 }
 
-at::Tensor rotary_angles(const at::Tensor& position_ids, int64_t rotary_size, double base) {
-  const auto options = position_ids.options().dtype(at::kDouble);
-  const at::Tensor exponents = at::arange(0, rotary_size, 2, options) / double(rotary_size);
+at::Tensor rotary_angles(const at::Tensor& position_ids, const std::vector<double>& frequencies) {
   // The frequencies are rounded to fp32 first, as published models were trained.
-  const at::Tensor frequencies = at::pow(base, exponents).reciprocal().to(at::kFloat);
+  const at::Tensor rounded =
+      at::tensor(frequencies, at::TensorOptions(at::kFloat)).to(position_ids.device());
   const at::Tensor positions = position_ids.t().to(at::kFloat);  // [S, B]
-  return (positions.unsqueeze(-1) * frequencies).unsqueeze(2);   // [S, B, 1, D/2]
+  return (positions.unsqueeze(-1) * rounded).unsqueeze(2);       // [S, B, 1, R/2]
 }
 
-at::Tensor apply_rotary(const at::Tensor& x, const at::Tensor& angles) {
+at::Tensor apply_rotary(const at::Tensor& x, const at::Tensor& angles, double scale) {
   const int64_t half = angles.size(-1);
-  const auto cosine = angles.cos().to(x.scalar_type());
-  const auto sine = angles.sin().to(x.scalar_type());
+  at::Tensor cosine = angles.cos(), sine = angles.sin();
+  if (scale != 1.0) {
+    cosine = cosine * scale;
+    sine = sine * scale;
+  }
+  cosine = cosine.to(x.scalar_type());
+  sine = sine.to(x.scalar_type());
   const at::Tensor first = x.narrow(-1, 0, half);
   const at::Tensor second = x.narrow(-1, half, half);
   std::vector<at::Tensor> parts{first * cosine - second * sine, second * cosine + first * sine};

@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 namespace megalith::ops {
 
@@ -36,10 +37,11 @@ at::Tensor add_dropped(const at::Tensor& residual, const at::Tensor& input, doub
 /// The next 64 bits of a CPU generator: the key of a mask.
 uint64_t draw_key(const at::Generator& generator);
 
-/// Angles of rotary positions: position_ids [B, S] -> [S, B, 1, rotary_size / 2] in fp32 (double
-/// kept by the caller's cast); frequencies base^(-2i/rotary_size).
-at::Tensor rotary_angles(const at::Tensor& position_ids, int64_t rotary_size, double base);
-/// Rotates the first rotary_size of the last dim of x [S, B, A, D] in halves (not interleaved).
-at::Tensor apply_rotary(const at::Tensor& x, const at::Tensor& angles);
+/// Angles of rotary positions: position_ids [B, S] and R/2 frequencies -> [S, B, 1, R/2] in fp32
+/// (double kept by the caller's cast).
+at::Tensor rotary_angles(const at::Tensor& position_ids, const std::vector<double>& frequencies);
+/// Rotates the first R of the last dim of x [S, B, A, D] in halves (not interleaved); cosine and
+/// sine are multiplied by `scale`.
+at::Tensor apply_rotary(const at::Tensor& x, const at::Tensor& angles, double scale = 1.0);
 
 }  // namespace megalith::ops

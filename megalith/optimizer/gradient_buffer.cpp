@@ -20,10 +20,11 @@ struct GradientBuffer::Hook : torch::autograd::FunctionPostHook {
   size_t index;
 };
 
-GradientBuffer::GradientBuffer(ParameterList& parameters, const Group& data,
+GradientBuffer::GradientBuffer(ParameterList& parameters, const Group& data, const Group& tensor,
                                int64_t bucket_elements)
     : parameters_(parameters),
       data_(data),
+      tensor_(tensor),
       views_(parameters.size()),
       bucket_of_(parameters.size()) {
   std::vector<int64_t> offsets(parameters.size()), bucket_starts{0};
@@ -84,11 +85,29 @@ void GradientBuffer::start_ready_buckets() {
 }
 
 void GradientBuffer::finish_reduction() {
-  if (!armed_) return;
-  armed_ = false;
-  for (auto& bucket : buckets_) bucket.pending = 0;
-  start_ready_buckets();
-  for (auto& bucket : buckets_) bucket.reduction.wait();
+  if (armed_) {
+    armed_ = false;
+    for (auto& bucket : buckets_) bucket.pending = 0;
+    start_ready_buckets();
+    for (auto& bucket : buckets_) bucket.reduction.wait();
+  }
+  sum_partial_gradients();
+}
+
+void GradientBuffer::sum_partial_gradients() {
+  if (tensor_.size() == 1) return;
+  std::vector<at::Tensor> partial;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (parameters_[i].partial_over_tensor) partial.push_back(views_[i].view(-1));
+  }
+  if (partial.empty()) return;
+  at::Tensor flat = at::cat(partial);
+  all_reduce(flat, tensor_);
+  int64_t offset = 0;
+  for (at::Tensor& view : partial) {
+    view.copy_(flat.narrow(0, offset, view.numel()));
+    offset += view.numel();
+  }
 }
 
 }  // namespace megalith

@@ -28,7 +28,8 @@ class GradientBuffer {
  public:
   /// `parameters` must outlive the buffer. `bucket_elements` is the size at which a bucket is
   /// closed.
-  GradientBuffer(ParameterList& parameters, const Group& data, int64_t bucket_elements);
+  GradientBuffer(ParameterList& parameters, const Group& data, const Group& tensor,
+                 int64_t bucket_elements);
   ~GradientBuffer();
   GradientBuffer(const GradientBuffer&) = delete;
   GradientBuffer& operator=(const GradientBuffer&) = delete;
@@ -39,7 +40,8 @@ class GradientBuffer {
   /// parameters.
   void reduce_during_next_backward();
   /// Starts what has not started, and waits. Afterwards every gradient is the sum over the data
-  /// ranks. Communicates: data.
+  /// ranks, and over the tensor ranks where these hold parts of it. Communicates: data; tensor in
+  /// one sum when the list has such parameters.
   void finish_reduction();
 
   /// Gradient of parameter `index` of the list, in its shape.
@@ -56,9 +58,10 @@ class GradientBuffer {
   struct Hook;
   void gradient_ready(size_t index);
   void start_ready_buckets();
+  void sum_partial_gradients();
 
   ParameterList& parameters_;
-  Group data_;
+  Group data_, tensor_;
   at::Tensor buffer_;
   std::vector<at::Tensor> views_;
   // Autograd's ends of the graph, one a parameter; held, since a parameter only refers to its own.

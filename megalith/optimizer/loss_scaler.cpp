@@ -12,8 +12,8 @@ constexpr double kBackoff = 0.5;
 
 FieldList LossScaleConfig::fields() {
   return {
-      {"loss-scale", &loss_scale, "Constant loss scale for fp16; a power of two.", above(0),
-       "dynamic"},
+      {"loss-scale", &loss_scale, "Constant loss scale for fp16; powers of two cost no precision.",
+       above(0), "dynamic"},
       {"initial-loss-scale", &initial_loss_scale, "First value of the dynamic loss scale.",
        above(0)},
       {"min-loss-scale", &min_loss_scale, "The dynamic loss scale does not fall below this.",

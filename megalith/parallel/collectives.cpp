@@ -36,9 +36,13 @@ std::shared_ptr<Communicator> make_communicator(c10::intrusive_ptr<c10d::Backend
   return std::make_shared<Communicator>(std::move(backend), wait);
 }
 
-std::string first_line(const std::exception& error) {
+std::string plain_message(const std::exception& error) {
   const auto* torch_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = torch_error ? torch_error->what_without_backtrace() : error.what();
+  return torch_error ? torch_error->what_without_backtrace() : error.what();
+}
+
+std::string first_line(const std::exception& error) {
+  const std::string text = plain_message(error);
   return text.substr(0, text.find('\n'));
 }
 

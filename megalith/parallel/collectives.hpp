@@ -51,7 +51,8 @@ void broadcast(at::Tensor& tensor, const Group& group, int64_t source);
 /// Returns when every rank of the group has called.
 void barrier(const Group& group);
 
-/// The first line of an error's text; what follows in c10's is a stack trace.
+/// The message of an exception, without LibTorch's stack trace; and its first line.
+std::string plain_message(const std::exception& error);
 std::string first_line(const std::exception& error);
 
 /// How Work::wait of a backend behaves.

@@ -103,21 +103,32 @@ int64_t DistributedConfig::threads_of_rank(const LaunchEnvironment& environment)
 }
 
 void DistributedConfig::check(const LaunchEnvironment& environment, Problems& problems) const {
+  check_settings(environment, problems);
+  check_device(environment, problems);
+}
+
+void DistributedConfig::check_settings(const LaunchEnvironment& environment,
+                                       Problems& problems) const {
   make_layout(environment.world_size, tensor_model_parallel_size, problems);
-  if (device == DeviceKind::kCuda && cuda_device_count() == 0) {
-    problems.add("--device cuda: {}; use --device cpu",
-                 cuda_compiled_in() ? "no CUDA device is visible" : "this build has no CUDA");
-  }
   const bool cuda = uses_cuda();
-  if (cuda && cuda_device_count() > 0 && environment.local_world_size > cuda_device_count()) {
-    problems.add("{} ranks on this host but {} CUDA device(s); start one rank a device at most",
-                 environment.local_world_size, cuda_device_count());
-  }
   if (backend == BackendKind::kNccl && !cuda) {
     problems.add("--distributed-backend nccl needs --device cuda; use gloo on CPUs");
   }
   if (backend == BackendKind::kGloo && cuda) {
     problems.add("--distributed-backend gloo needs --device cpu; use nccl on GPUs");
+  }
+}
+
+void DistributedConfig::check_device(const LaunchEnvironment& environment,
+                                     Problems& problems) const {
+  if (device == DeviceKind::kCuda && cuda_device_count() == 0) {
+    problems.add("--device cuda: {}; use --device cpu",
+                 cuda_compiled_in() ? "no CUDA device is visible" : "this build has no CUDA");
+  }
+  if (uses_cuda() && cuda_device_count() > 0 &&
+      environment.local_world_size > cuda_device_count()) {
+    problems.add("{} ranks on this host but {} CUDA device(s); start one rank a device at most",
+                 environment.local_world_size, cuda_device_count());
   }
 }
 

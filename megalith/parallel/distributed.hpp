@@ -35,6 +35,9 @@ struct DistributedConfig {
   int64_t threads_of_rank(const LaunchEnvironment& environment) const;
   /// Everything that can be wrong before a device or socket is touched.
   void check(const LaunchEnvironment& environment, Problems& problems) const;
+  /// The parts of check(): what holds on every machine, and what this one must have.
+  void check_settings(const LaunchEnvironment& environment, Problems& problems) const;
+  void check_device(const LaunchEnvironment& environment, Problems& problems) const;
 };
 
 class Distributed {

@@ -13,7 +13,8 @@ at::Tensor main_gradient(const at::Tensor& parameter) {
 }
 
 ParameterBuilder::ParameterBuilder(ParameterList& list, at::ScalarType dtype, at::Device device,
-                                   int64_t seed, int64_t tensor_rank, int64_t tensor_size)
+                                   std::optional<int64_t> seed, int64_t tensor_rank,
+                                   int64_t tensor_size)
     : list_(&list),
       dtype_(dtype),
       device_(device),
@@ -28,9 +29,11 @@ ParameterBuilder ParameterBuilder::scope(const std::string& prefix) const {
 }
 
 at::Tensor ParameterBuilder::replicated(const std::string& name, std::vector<int64_t> shape,
-                                        Init init, bool weight_decay) const {
+                                        Init init, bool weight_decay, Copies copies) const {
   ShardSpec shard{{Box{prefix_ + name, shape, std::vector<int64_t>(shape.size(), 0), shape}}, true};
-  return add(name, std::move(shape), std::move(shard), init, weight_decay);
+  at::Tensor value = add(name, std::move(shape), std::move(shard), init, weight_decay);
+  list_->back().partial_over_tensor = copies == Copies::kPartial;
+  return value;
 }
 
 at::Tensor ParameterBuilder::split(const std::string& name, std::vector<int64_t> global_shape,
@@ -88,7 +91,7 @@ at::Tensor ParameterBuilder::add(const std::string& name, std::vector<int64_t> l
   for (const auto& box : shard.boxes) {
     at::Tensor rows = value.narrow(0, box.local_row, box.length[0]);
     if (init.kind == Init::Kind::kOnes) rows.fill_(1.0);
-    if (init.kind == Init::Kind::kNormal) fill_normal(rows, box, seed_, init.std);
+    if (init.kind == Init::Kind::kNormal && seed_) fill_normal(rows, box, *seed_, init.std);
   }
   value = value.to(at::TensorOptions(device_).dtype(dtype_));
   value.set_requires_grad(true);

@@ -7,6 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct Parameter {
   at::Tensor value;  // leaf in the compute dtype; requires_grad
   ShardSpec shard;
   bool weight_decay = true;  // not on biases and norms
+  /// A replicated parameter of which each tensor rank's backward gives a part of the gradient: the
+  /// gradient buffer sums it over the tensor group.
+  bool partial_over_tensor = false;
 };
 
 using ParameterList = std::vector<Parameter>;
@@ -41,15 +45,19 @@ class ParameterBuilder {
  public:
   /// Parameters go to `list`. Values are made on the CPU in fp32 (double when `dtype` is), then
   /// rounded to `dtype` and moved, so the precision does not change which model is started from.
-  ParameterBuilder(ParameterList& list, at::ScalarType dtype, at::Device device, int64_t seed,
-                   int64_t tensor_rank, int64_t tensor_size);
+  /// Without a seed nothing is drawn: for weights that are about to be loaded.
+  ParameterBuilder(ParameterList& list, at::ScalarType dtype, at::Device device,
+                   std::optional<int64_t> seed, int64_t tensor_rank, int64_t tensor_size);
 
   /// The same builder with `prefix` + "." before every name.
   ParameterBuilder scope(const std::string& prefix) const;
 
+  /// What backward gives to the copies of a replicated parameter: the whole gradient each, or each
+  /// a part of it (norms of heads, which are split).
+  enum class Copies { kEqual, kPartial };
   /// The same on every tensor rank: global tensor `name` of `shape`.
   at::Tensor replicated(const std::string& name, std::vector<int64_t> shape, Init init,
-                        bool weight_decay) const;
+                        bool weight_decay, Copies copies = Copies::kEqual) const;
   /// One contiguous share of `dim` of the global tensor for each tensor rank.
   at::Tensor split(const std::string& name, std::vector<int64_t> global_shape, int64_t dim,
                    Init init, bool weight_decay) const;
@@ -76,7 +84,8 @@ class ParameterBuilder {
   ParameterList* list_;
   at::ScalarType dtype_;
   at::Device device_;
-  int64_t seed_, tensor_rank_, tensor_size_;
+  std::optional<int64_t> seed_;
+  int64_t tensor_rank_, tensor_size_;
   std::string prefix_;
 };
 

@@ -23,6 +23,7 @@ double layer_activation_bytes(const PlanRequest& r) {
   const double ffn = static_cast<double>(m.ffn_hidden_size()) * (m.swiglu ? 4.0 : 2.0);
   double numbers = 4 * h + (query + 2 * key + 2 * query + ffn) / t;  // inputs of norms and products
   if (m.hidden_dropout > 0 && r.keeps_masks) numbers += 2 * h;
+  if (m.qk_layernorm) numbers += (query + key) / t;  // inputs of the norms of heads
   double bytes = tokens * numbers * c;
   if (m.attention_dropout > 0 && r.keeps_masks &&
       r.recompute != PlanRequest::Recompute::kSelective) {
@@ -81,9 +82,12 @@ double activation_bytes(const PlanRequest& r) {
 int64_t rank_parameters(const PlanRequest& r) {
   // All but norms, row biases and learned positions is split.
   const auto& m = r.model;
-  const int64_t norm = (m.normalization == Normalization::kLayerNorm ? 2 : 1) * m.hidden_size;
+  const int64_t norm_tensors = m.normalization == Normalization::kLayerNorm ? 2 : 1;
+  const int64_t norm = norm_tensors * m.hidden_size;
   int64_t whole = norm + m.num_layers * 2 * norm;
-  if (!m.disable_bias_linear) whole += m.num_layers * 2 * m.hidden_size;
+  if (m.proj_bias()) whole += m.num_layers * m.hidden_size;
+  if (!m.disable_bias_linear) whole += m.num_layers * m.hidden_size;
+  if (m.qk_layernorm) whole += m.num_layers * 2 * norm_tensors * m.head_size();
   if (m.position_embedding == PositionEmbedding::kLearnedAbsolute) {
     whole += m.max_position_embeddings * m.hidden_size;
   }
@@ -135,12 +139,12 @@ std::string plan_text(const PlanRequest& r) {
     const auto first = group_ranks(layout, axes, 0);
     const std::vector<int64_t> shown(first.begin(),
                                      first.begin() + std::min<size_t>(first.size(), 8));
-    text += fmt::format("  {} groups{}{} of {} rank(s), the first: {}{}\n",
-                        layout.world_size() / static_cast<int64_t>(first.size()), " ", name,
-                        first.size(), fmt::join(shown, " "), first.size() > 8 ? " ..." : "");
+    text += fmt::format("  {} groups         {:>15}  of {} rank(s), the first: {}{}\n", name,
+                        layout.world_size() / static_cast<int64_t>(first.size()), first.size(),
+                        fmt::join(shown, " "), first.size() > 8 ? " ..." : "");
   };
   group("tensor", {.tensor = true});
-  group("data", {.context = true, .data = true});
+  group("data  ", {.context = true, .data = true});
   text += fmt::format("batch                {:>15}  {} micro-batch(es) of {} on each data rank\n",
                       r.global_batch_size, r.global_batch_size / (r.micro_batch_size * layout.data),
                       r.micro_batch_size);

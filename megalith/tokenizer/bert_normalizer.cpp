@@ -9,8 +9,11 @@ constexpr uint8_t kIdeograph = 4;
 constexpr uint8_t kMark = 8;
 
 constexpr char32_t kCapitalIWithDot = 0x130;
+constexpr char32_t kDotAbove = 0x307;
 
-char lower_ascii(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+char32_t lower_ascii(char32_t code) {
+  return code >= 'A' && code <= 'Z' ? code + ('a' - 'A') : code;
+}
 
 }  // namespace
 
@@ -22,30 +25,31 @@ LowerCase::LowerCase() {
   }
 }
 
-void LowerCase::append(char32_t code, std::string& text) const {
+void LowerCase::append(char32_t code, const SourcedText& from, size_t at, SourcedText& to) const {
   if (code < 0x80) {
-    text += lower_ascii(static_cast<char>(code));
+    to.append(lower_ascii(code), from, at);
   } else if (code == kCapitalIWithDot) {
-    text += "i\u0307";
+    to.append('i', from, at);
+    to.append(kDotAbove, from, at);
   } else {
     const auto found = lower_.find(code);
-    unicode::append_utf8(text, found == lower_.end() ? code : found->second);
+    to.append(found == lower_.end() ? code : found->second, from, at);
   }
 }
 
 void LowerCase::apply(std::string& text) const {
-  std::string lower;
-  lower.reserve(text.size());
-  for (size_t at = 0; at < text.size();) {
-    const auto [code, length] = unicode::decode(text.data() + at);
-    append(code, lower);
+  const SourcedText from{std::move(text), {}};
+  SourcedText lower;
+  lower.text.reserve(from.text.size());
+  for (size_t at = 0; at < from.text.size();) {
+    const auto [code, length] = unicode::decode(from.text.data() + at);
+    append(code, from, at, lower);
     at += length;
   }
-  text = std::move(lower);
+  text = std::move(lower.text);
 }
 
-BertNormalizer::BertNormalizer(const BertCleaning& cleaning)
-    : cleaning_(cleaning), nfd_(unicode::Form::kNfd) {
+BertNormalizer::BertNormalizer(const BertCleaning& cleaning) : cleaning_(cleaning) {
   if (cleaning.clean_text) {
     kinds_.add(unicode::bert_dropped(), kDropped);
     kinds_.add(unicode::bert_spaces(), kSpace);
@@ -54,24 +58,24 @@ BertNormalizer::BertNormalizer(const BertCleaning& cleaning)
   if (cleaning.strip_accents) kinds_.add(unicode::bert_marks(), kMark);
 }
 
-void BertNormalizer::apply(std::string& text) const {
+void BertNormalizer::apply(SourcedText& text) const {
   if (cleaning_.clean_text || cleaning_.space_out_ideographs) clean(text);
   if (cleaning_.strip_accents) nfd_.apply(text);
   if (cleaning_.strip_accents || cleaning_.lower_case) fold(text);
 }
 
-void BertNormalizer::clean(std::string& text) const {
-  std::string clean;
-  clean.reserve(text.size() + 16);
-  for (size_t at = 0; at < text.size();) {
-    const auto [code, length] = unicode::decode(text.data() + at);
+void BertNormalizer::clean(SourcedText& text) const {
+  SourcedText clean;
+  clean.text.reserve(text.text.size() + 16);
+  for (size_t at = 0; at < text.text.size();) {
+    const auto [code, length] = unicode::decode(text.text.data() + at);
     const uint8_t kind = kinds_[code];
     if (kind & kSpace) {
-      clean += ' ';
+      clean.append(' ', text, at);
     } else if (kind & kIdeograph) {
-      clean += ' ';
+      clean.append(' ', text, at);
       clean.append(text, at, length);
-      clean += ' ';
+      clean.append(' ', text, at);
     } else if ((kind & kDropped) == 0) {
       clean.append(text, at, length);
     }
@@ -80,14 +84,14 @@ void BertNormalizer::clean(std::string& text) const {
   text = std::move(clean);
 }
 
-void BertNormalizer::fold(std::string& text) const {
-  std::string folded;
-  folded.reserve(text.size() + 16);
-  for (size_t at = 0; at < text.size();) {
-    const auto [code, length] = unicode::decode(text.data() + at);
+void BertNormalizer::fold(SourcedText& text) const {
+  SourcedText folded;
+  folded.text.reserve(text.text.size() + 16);
+  for (size_t at = 0; at < text.text.size();) {
+    const auto [code, length] = unicode::decode(text.text.data() + at);
     if ((kinds_[code] & kMark) == 0) {
       if (cleaning_.lower_case) {
-        lower_.append(code, folded);
+        lower_.append(code, text, at, folded);
       } else {
         folded.append(text, at, length);
       }

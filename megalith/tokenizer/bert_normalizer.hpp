@@ -2,14 +2,16 @@
 //
 // Control characters vanish, white space becomes spaces, ideographs stand alone, accents go and
 // letters become small, each if asked for. The order is the reference's: clean, space out
-// ideographs, decompose (NFD), drop accents, lower case. Devlin et al. (2018); cutting is
-// bert_splitter.hpp's.
+// ideographs, decompose (NFD), drop accents, lower case. Where the text has sources, they stay with
+// it: what vanishes is nobody's source, the parts of a decomposed character share theirs. Devlin et
+// al. (2018); cutting is bert_splitter.hpp's.
 #pragma once
 
 #include <string>
 #include <string_view>
 #include <unordered_map>
 
+#include "megalith/tokenizer/sourced_text.hpp"
 #include "megalith/tokenizer/unicode.hpp"
 #include "megalith/tokenizer/unicode_forms.hpp"
 
@@ -19,8 +21,9 @@ namespace megalith {
 class LowerCase {
  public:
   LowerCase();
-  /// Appends the lower case of `code`; one character (U+0130) has two.
-  void append(char32_t code, std::string& text) const;
+  /// Appends the lower case of the character at `at` of `from`, which is `code`; one (U+0130) has
+  /// two characters.
+  void append(char32_t code, const SourcedText& from, size_t at, SourcedText& to) const;
   void apply(std::string& text) const;
 
  private:
@@ -39,16 +42,16 @@ class BertNormalizer {
   explicit BertNormalizer(const BertCleaning& cleaning);
 
   /// Replaces a well-formed text by its cleaned form.
-  void apply(std::string& text) const;
+  void apply(SourcedText& text) const;
 
  private:
-  void clean(std::string& text) const;
-  void fold(std::string& text) const;
+  void clean(SourcedText& text) const;
+  void fold(SourcedText& text) const;
 
   BertCleaning cleaning_;
   unicode::ClassTable kinds_;
   LowerCase lower_;
-  unicode::Normalization nfd_;
+  unicode::Decomposition nfd_;
 };
 
 }  // namespace megalith

@@ -86,14 +86,14 @@ void HuggingFaceTokenizer::append_section(std::string_view text, bool at_start,
   });
 }
 
-void HuggingFaceTokenizer::append_normal(const TextPiece& text, std::vector<int32_t>& ids) const {
+void HuggingFaceTokenizer::append_normal(const TextPart& text, std::vector<int32_t>& ids) const {
   if (const auto* pairs = std::get_if<BytePairEncoder>(&*parts_.model)) {
     parts_.pre_tokenizer.split(
-        text, [&](const TextPiece& piece) { pairs->append_piece(piece.text, ids); });
+        text, [&](const TextPart& piece) { pairs->append_piece(piece.text, ids); });
   } else {
     const auto& word_piece = std::get<WordPieceEncoder>(*parts_.model);
     parts_.pre_tokenizer.split(
-        text, [&](const TextPiece& piece) { word_piece.append_word(piece.text, ids); });
+        text, [&](const TextPart& piece) { word_piece.append_word(piece.text, ids); });
   }
 }
 

@@ -46,7 +46,7 @@ class HuggingFaceTokenizer : public Tokenizer {
   std::vector<std::string> tokens_of(std::span<const int32_t> ids) const;
   std::string normalized(std::string_view text) const;
   void append_section(std::string_view text, bool at_start, std::vector<int32_t>& ids) const;
-  void append_normal(const TextPiece& text, std::vector<int32_t>& ids) const;
+  void append_normal(const TextPart& text, std::vector<int32_t>& ids) const;
 
   std::string path_;
   TokenizerParts parts_;

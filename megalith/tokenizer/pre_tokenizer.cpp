@@ -16,7 +16,7 @@ const std::vector<std::string> kSupported{"BertPreTokenizer", "ByteLevel", "Digi
 
 class Bert : public PreTokenizerStep {
  public:
-  void split(const TextPiece& piece, const PieceVisit& visit) const override {
+  void split(const TextPart& piece, const PieceVisit& visit) const override {
     splitter_.split(piece.text, [&](std::string_view word) {
       visit({word, piece.at_start && word.data() == piece.text.data()});
     });
@@ -33,7 +33,7 @@ class ByteLevel : public PreTokenizerStep {
   ByteLevel(bool add_prefix_space, bool use_regex)
       : add_prefix_space_(add_prefix_space), use_regex_(use_regex) {}
 
-  void split(const TextPiece& piece, const PieceVisit& visit) const override {
+  void split(const TextPart& piece, const PieceVisit& visit) const override {
     if (add_prefix_space_ && piece.text.front() != ' ') {
       cut(" " + std::string(piece.text), piece.at_start, visit);
     } else {
@@ -64,7 +64,7 @@ class Metaspace : public PreTokenizerStep {
   Metaspace(std::string mark, PrependScheme scheme, bool split)
       : mark_(std::move(mark)), scheme_(scheme), split_(split) {}
 
-  void split(const TextPiece& piece, const PieceVisit& visit) const override {
+  void split(const TextPart& piece, const PieceVisit& visit) const override {
     std::string text;
     size_t done = 0;
     each_occurrence(piece.text, " ", [&](size_t begin, size_t end) {
@@ -98,7 +98,7 @@ class Whitespace : public PreTokenizerStep {
     kinds_.add(unicode::spaces(), kSpace);
     kinds_.add(unicode::words(), kWord);
   }
-  void split(const TextPiece& piece, const PieceVisit& visit) const override {
+  void split(const TextPart& piece, const PieceVisit& visit) const override {
     uint8_t kind = kSpace;
     size_t begin = 0;
     const auto end_at = [&](size_t at) {
@@ -173,10 +173,10 @@ void PreTokenizer::add(const JsonPlace& place) {
   steps_.push_back(read_step(type, place));
 }
 
-void PreTokenizer::split_from(size_t step, const TextPiece& piece, const PieceVisit& visit) const {
+void PreTokenizer::split_from(size_t step, const TextPart& piece, const PieceVisit& visit) const {
   if (step == steps_.size()) return visit(piece);
   if (step + 1 == steps_.size()) return steps_[step]->split(piece, visit);
-  steps_[step]->split(piece, [&](const TextPiece& part) { split_from(step + 1, part, visit); });
+  steps_[step]->split(piece, [&](const TextPart& part) { split_from(step + 1, part, visit); });
 }
 
 bool PreTokenizer::works_in_parts() const {

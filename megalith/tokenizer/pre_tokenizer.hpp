@@ -16,18 +16,18 @@
 namespace megalith {
 
 /// Part of a text. `at_start`: it begins where the text begins.
-struct TextPiece {
+struct TextPart {
   std::string_view text;
   bool at_start = false;
 };
 
-using PieceVisit = std::function<void(const TextPiece&)>;
+using PieceVisit = std::function<void(const TextPart&)>;
 
 class PreTokenizerStep {
  public:
   virtual ~PreTokenizerStep() = default;
   /// Calls `visit` for pieces that are not empty; they are valid during the call only.
-  virtual void split(const TextPiece& piece, const PieceVisit& visit) const = 0;
+  virtual void split(const TextPart& piece, const PieceVisit& visit) const = 0;
   /// Whether a text may be cut before a space that follows a printable ASCII character, and its
   /// parts be split one by one.
   virtual bool works_in_parts() const = 0;
@@ -41,14 +41,14 @@ class PreTokenizer {
   /// Reads a "pre_tokenizer"; mistakes go to the place's problems.
   explicit PreTokenizer(const JsonPlace& place);
 
-  void split(const TextPiece& text, const PieceVisit& visit) const { split_from(0, text, visit); }
+  void split(const TextPart& text, const PieceVisit& visit) const { split_from(0, text, visit); }
   /// Whether the model works on bytes as GPT-2 writes them: the last step is ByteLevel.
   bool byte_level() const { return byte_level_; }
   bool works_in_parts() const;
 
  private:
   void add(const JsonPlace& place);
-  void split_from(size_t step, const TextPiece& piece, const PieceVisit& visit) const;
+  void split_from(size_t step, const TextPart& piece, const PieceVisit& visit) const;
 
   std::vector<std::unique_ptr<const PreTokenizerStep>> steps_;
   bool byte_level_ = false;

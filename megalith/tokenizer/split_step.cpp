@@ -22,7 +22,7 @@ enum class Behavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWithNext,
 /// What becomes of the matches and of what lies between them: visits pieces in order.
 class PieceCutter {
  public:
-  PieceCutter(Behavior behavior, bool invert, const TextPiece& piece, const PieceVisit& visit)
+  PieceCutter(Behavior behavior, bool invert, const TextPart& piece, const PieceVisit& visit)
       : behavior_(behavior), invert_(invert), piece_(piece), visit_(visit) {}
 
   void match(size_t begin, size_t end) {
@@ -64,7 +64,7 @@ class PieceCutter {
 
   Behavior behavior_;
   bool invert_;
-  const TextPiece& piece_;
+  const TextPart& piece_;
   const PieceVisit& visit_;
   size_t begin_ = 0;  // of the piece that is being put together
   size_t done_ = 0;
@@ -84,7 +84,7 @@ class PatternSplit : public PreTokenizerStep {
   PatternSplit(TextPattern pattern, Behavior behavior, bool invert)
       : pattern_(std::move(pattern)), behavior_(behavior), invert_(invert) {}
 
-  void split(const TextPiece& piece, const PieceVisit& visit) const override {
+  void split(const TextPart& piece, const PieceVisit& visit) const override {
     PieceCutter cutter(behavior_, invert_, piece, visit);
     pattern_.each_match(piece.text, [&](size_t begin, size_t end) { cutter.match(begin, end); });
     cutter.finish();
@@ -104,7 +104,7 @@ class KnownSplit : public PreTokenizerStep {
  public:
   explicit KnownSplit(Splitter splitter) : splitter_(std::move(splitter)) {}
 
-  void split(const TextPiece& piece, const PieceVisit& visit) const override {
+  void split(const TextPart& piece, const PieceVisit& visit) const override {
     for (size_t begin = 0; begin < piece.text.size();) {
       const size_t end = splitter_.piece_end(piece.text, begin);
       visit({piece.text.substr(begin, end - begin), piece.at_start && begin == 0});
@@ -126,7 +126,7 @@ class ClassSplit : public PreTokenizerStep {
     kinds_.add(ranges, 1);
   }
 
-  void split(const TextPiece& piece, const PieceVisit& visit) const override {
+  void split(const TextPart& piece, const PieceVisit& visit) const override {
     PieceCutter cutter(behavior_, false, piece, visit);
     for (size_t at = 0; at < piece.text.size();) {
       const auto [code, length] = unicode::decode(piece.text.data() + at);

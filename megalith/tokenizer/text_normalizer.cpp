@@ -17,7 +17,11 @@ const std::vector<std::string> kSupported{"BertNormalizer", "Lowercase", "NFC", 
 class Bert : public TextNormalizer {
  public:
   explicit Bert(const BertCleaning& cleaning) : normalizer_(cleaning) {}
-  void apply(std::string& text) const override { normalizer_.apply(text); }
+  void apply(std::string& text) const override {
+    SourcedText normal{std::move(text), {}};
+    normalizer_.apply(normal);
+    text = std::move(normal.text);
+  }
   bool works_in_parts() const override { return true; }
 
  private:
@@ -41,6 +45,19 @@ class InForm : public TextNormalizer {
 
  private:
   unicode::Normalization normalization_;
+};
+
+class Decomposed : public TextNormalizer {
+ public:
+  void apply(std::string& text) const override {
+    SourcedText decomposed{std::move(text), {}};
+    decomposition_.apply(decomposed);
+    text = std::move(decomposed.text);
+  }
+  bool works_in_parts() const override { return true; }
+
+ private:
+  unicode::Decomposition decomposition_;
 };
 
 class Prepend : public TextNormalizer {
@@ -131,7 +148,7 @@ std::unique_ptr<TextNormalizer> read_step(const std::string& type, const JsonPla
   if (type == "BertNormalizer") return read_bert(place);
   if (type == "Lowercase") return std::make_unique<Lower>();
   if (type == "NFC") return std::make_unique<InForm>(Form::kNfc);
-  if (type == "NFD") return std::make_unique<InForm>(Form::kNfd);
+  if (type == "NFD") return std::make_unique<Decomposed>();
   if (type == "NFKC") return std::make_unique<InForm>(Form::kNfkc);
   if (type == "NFKD") return std::make_unique<InForm>(Form::kNfkd);
   if (type == "Prepend") return std::make_unique<Prepend>(place.text("prepend"));

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "megalith/core/atomic_file.hpp"
 
@@ -147,25 +148,47 @@ void encode(const Tokenizer& tokenizer, const TokenizeOptions& options, Input& i
   output.finish();
 }
 
-/// The ids in "[1, 2]", "1 2" or several of them; anything else is an error.
-std::vector<int32_t> parse_ids(std::string_view text, const std::string& source) {
-  constexpr std::string_view kBetween = "[], \t\r\n";
-  std::vector<int32_t> ids;
+[[noreturn]] void refuse_ids(std::string_view text, const std::string& source) {
+  throw UsageError(
+      "{}: '{}' is no list of token ids; give JSON arrays, numbers, or "
+      "--ids binary for a file made by --output",
+      source, text.substr(0, 30));
+}
+
+/// Numbers with white space or commas between them.
+void append_bare_ids(std::string_view text, const std::string& source, std::vector<int32_t>& ids) {
+  constexpr std::string_view kBetween = ", \t\r\n";
   for (size_t at = text.find_first_not_of(kBetween); at < text.size();
        at = text.find_first_not_of(kBetween, at)) {
     int32_t id = 0;
     const auto [stop, error] = std::from_chars(text.data() + at, text.data() + text.size(), id);
     const auto end = static_cast<size_t>(stop - text.data());
     const bool whole = end == text.size() || kBetween.find(text[end]) != std::string_view::npos;
-    if (error != std::errc() || !whole) {
-      throw UsageError(
-          "{}: '{}' is no list of token ids; give JSON arrays, numbers, or "
-          "--ids binary for a file made by --output",
-          source, text.substr(at, 30));
-    }
+    if (error != std::errc() || !whole) refuse_ids(text.substr(at), source);
     ids.push_back(id);
     at = end;
   }
+}
+
+/// The ids in "[1, 2]", "1 2" or several of them; anything else is an error.
+std::vector<int32_t> parse_ids(std::string_view text, const std::string& source) {
+  std::vector<int32_t> ids;
+  size_t at = 0;
+  for (size_t open; (open = text.find('[', at)) != std::string_view::npos;) {
+    append_bare_ids(text.substr(at, open - at), source, ids);
+    const size_t close = std::min(text.find(']', open), text.size() - 1);
+    const std::string_view array = text.substr(open, close + 1 - open);
+    const auto json = nlohmann::json::parse(array, nullptr, /*allow_exceptions=*/false);
+    if (!json.is_array()) refuse_ids(array, source);
+    for (const auto& item : json) {
+      if (!item.is_number_integer()) refuse_ids(array, source);
+      const auto id = item.get<int64_t>();
+      if (id != static_cast<int32_t>(id)) refuse_ids(array, source);
+      ids.push_back(static_cast<int32_t>(id));
+    }
+    at = close + 1;
+  }
+  append_bare_ids(text.substr(at), source, ids);
   return ids;
 }
 

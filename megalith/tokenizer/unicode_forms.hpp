@@ -6,11 +6,14 @@
 
 #include <memory>
 #include <string>
-#include <string_view>
+
+#include "megalith/tokenizer/sourced_text.hpp"
+
+struct UNormalizer2;
 
 namespace megalith::unicode {
 
-enum class Form { kNfc, kNfd, kNfkc, kNfkd };
+enum class Form { kNfc, kNfkc, kNfkd };
 
 class Normalization {
  public:
@@ -25,6 +28,17 @@ class Normalization {
  private:
   struct State;
   std::unique_ptr<const State> state_;
+};
+
+/// Canonical decomposition and the canonical order of marks (NFD) of a text that may have sources.
+class Decomposition {
+ public:
+  /// Throws RunError when ICU has no data for it.
+  Decomposition();
+  void apply(SourcedText& text) const;
+
+ private:
+  const UNormalizer2* nfd_;
 };
 
 }  // namespace megalith::unicode

@@ -65,9 +65,33 @@ WordPieceTokenizer::WordPieceTokenizer(const std::string& vocab_file, LetterCase
 
 void WordPieceTokenizer::append_ids(std::string_view text, std::vector<int32_t>& ids) const {
   std::string repaired;
-  std::string normal(unicode::well_formed(text, repaired));
+  SourcedText normal{std::string(unicode::well_formed(text, repaired)), {}};
   normalizer_.apply(normal);
-  splitter_.split(normal, [&](std::string_view word) { encoder_.append_word(word, ids); });
+  splitter_.split(normal.text, [&](std::string_view word) { encoder_.append_word(word, ids); });
+}
+
+std::vector<TextPiece> WordPieceTokenizer::pieces(std::string_view text) const {
+  std::string repaired;
+  if (unicode::well_formed(text, repaired).data() != text.data()) {
+    throw UsageError("the text \"{}...\" is not UTF-8", repaired.substr(0, 40));
+  }
+  SourcedText normal = SourcedText::itself(std::string(text));
+  normalizer_.apply(normal);
+  std::vector<TextPiece> pieces;
+  std::vector<int32_t> ids;
+  std::vector<size_t> sizes;
+  splitter_.split(normal.text, [&](std::string_view word) {
+    ids.clear();
+    sizes.clear();
+    encoder_.append_word(word, ids, &sizes);
+    const ByteRange* first = &normal.sources[static_cast<size_t>(word.data() - normal.text.data())];
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const ByteRange* const end = first + sizes[i];
+      pieces.push_back({ids[i], {first->begin, end[-1].end}});
+      first = end;
+    }
+  });
+  return pieces;
 }
 
 std::string WordPieceTokenizer::decode_bytes(std::span<const int32_t> ids) const {

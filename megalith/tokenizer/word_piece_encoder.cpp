@@ -22,14 +22,22 @@ WordPieceEncoder::WordPieceEncoder(std::vector<std::string> entries, WordPieceOp
   }
 }
 
-void WordPieceEncoder::append_word(std::string_view word, std::vector<int32_t>& ids) const {
+void WordPieceEncoder::append_word(std::string_view word, std::vector<int32_t>& ids,
+                                   std::vector<size_t>* sizes) const {
+  const size_t first_id = ids.size();
+  const size_t first_size = sizes != nullptr ? sizes->size() : 0;
+  const auto append = [&](int32_t id, size_t size) {
+    ids.push_back(id);
+    if (sizes != nullptr) sizes->push_back(size);
+  };
+  const auto give_up = [&] {
+    ids.resize(first_id);
+    if (sizes != nullptr) sizes->resize(first_size);
+    append(options_.unknown, word.size());
+  };
   const auto num_characters =
       std::count_if(word.begin(), word.end(), [](char byte) { return !continues_character(byte); });
-  if (num_characters > options_.longest_word) {
-    ids.push_back(options_.unknown);
-    return;
-  }
-  const size_t first_id = ids.size();
+  if (num_characters > options_.longest_word) return give_up();
   for (size_t begin = 0; begin < word.size();) {
     const Ids& known = begin == 0 ? beginnings_ : continuations_;
     size_t end = std::min(word.size(), begin + longest_bytes_);
@@ -39,12 +47,8 @@ void WordPieceEncoder::append_word(std::string_view word, std::vector<int32_t>& 
       found = known.find(word.substr(begin, end - begin));
       if (found != known.end()) break;
     }
-    if (found == known.end()) {
-      ids.resize(first_id);
-      ids.push_back(options_.unknown);
-      return;
-    }
-    ids.push_back(found->second);
+    if (found == known.end()) return give_up();
+    append(found->second, end - begin);
     begin = end;
   }
 }

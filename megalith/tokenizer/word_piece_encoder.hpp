@@ -25,7 +25,9 @@ class WordPieceEncoder {
   /// `entries[id]`; the empty ones are never found.
   WordPieceEncoder(std::vector<std::string> entries, WordPieceOptions options);
 
-  void append_word(std::string_view word, std::vector<int32_t>& ids) const;
+  /// `sizes`, where wanted, takes the bytes of the word that each id stands for.
+  void append_word(std::string_view word, std::vector<int32_t>& ids,
+                   std::vector<size_t>* sizes = nullptr) const;
   const std::vector<std::string>& entries() const { return entries_; }
   /// The id of an entry as it is written.
   std::optional<int32_t> find(std::string_view entry) const;

@@ -151,13 +151,23 @@ std::optional<Checkpoint> find_training_checkpoint(const CheckpointConfig& confi
     return std::nullopt;
   }
   const auto checkpoint = Checkpoint::open(*config.load, config.ckpt_step);
-  for (const char* part : {"model", "tokenizer", "configuration", "layout", "training"}) {
-    if (!checkpoint.meta().contains(part)) {
+  // A run's checkpoint has all parts; a converted one has the model, and "training" when its source
+  // said how far it was trained.
+  const bool is_run = checkpoint.meta().contains("configuration");
+  for (const char* part : {"model", "tokenizer", "layout", "training"}) {
+    const bool is_wanted = is_run || part == std::string("model");
+    if (is_wanted && !checkpoint.meta().contains(part)) {
       throw UsageError(
           "{}: does not say its '{}', so no training run saved it; give a folder that "
-          "megalith pretrain saved",
+          "megalith pretrain or checkpoint convert wrote",
           checkpoint.folder(), part);
     }
+  }
+  if (!config.finetune && !checkpoint.meta().contains("training")) {
+    throw UsageError(
+        "{}: holds weights and does not say how far a run had got with them; start a new run from "
+        "them by --finetune",
+        checkpoint.folder());
   }
   return checkpoint;
 }
@@ -181,18 +191,19 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
   for (const auto& field : config.model.shape_fields()) {
     // The size of the vocabulary is the tokenizer's word, and has a flag of that name.
     if (field.name == "vocab-size" || given(field.name)) continue;
-    take(field, meta.at("model").at(field.name), checkpoint->folder());
+    // An older checkpoint says nothing about what was built later.
+    const auto& shape = meta.at("model");
+    if (shape.contains(field.name)) take(field, shape.at(field.name), checkpoint->folder());
   }
   for (const auto& field : config.training.fields()) {
     if (field.name != "seq-length" || given(field.name)) continue;
+    if (!meta.contains("configuration")) continue;  // converted: no run, no sequence length
     take(field, meta.at("configuration").at("Training").at(field.name), checkpoint->folder());
   }
-  if (!given("tokenizer-type")) {
+  if (!given("tokenizer-type") && meta.contains("tokenizer")) {
     for (const auto& field : config.tokenizer.fields()) {
-      const auto stored_field =
-          meta.at("tokenizer").find(field.name);  // newer flags may be missing
-      if (stored_field != meta.at("tokenizer").end() && !given(field.name)) {
-        take(field, *stored_field, checkpoint->folder());
+      if (!given(field.name) && meta.at("tokenizer").contains(field.name)) {
+        take(field, meta.at("tokenizer").at(field.name), checkpoint->folder());
       }
     }
   }
@@ -209,8 +220,8 @@ SettingsReview review_settings(RunConfig& config, const Layout& layout, int64_t 
   const bool resumes = !config.checkpoint.finetune && !config.checkpoint.no_load_optim;
   if (resumes && checkpoint.names("optimizer").empty()) {
     review.mistakes.push_back(
-        "it was saved with --no-save-optim and holds no optimizer state; go on with new moments by "
-        "--no-load-optim, or start a new run from its weights by --finetune");
+        "it holds no optimizer state (saved with --no-save-optim, or converted); go on with new "
+        "moments by --no-load-optim, or start a new run from its weights by --finetune");
   } else if (resumes) {
     const Json& kind = meta.at("configuration").at("Optimizer").at("optimizer");
     const Json mine = fields_to_json(config.optimizer.fields()).at("optimizer");
@@ -221,7 +232,8 @@ SettingsReview review_settings(RunConfig& config, const Layout& layout, int64_t 
           value_text(kind), value_text(mine)));
     }
   }
-  if (config.checkpoint.finetune) return review;  // a new run, with settings of its own
+  if (config.checkpoint.finetune) return review;       // a new run, with settings of its own
+  if (!meta.contains("configuration")) return review;  // converted: there are none to compare
 
   review.conflicts = compare_flags(config, layout, meta);
   const Json& saved = meta.at("layout");

@@ -27,11 +27,32 @@ void check_total_tokens(const TrainingConfig& training, const LoggingConfig& log
       all, kMost, iterations, global_batch, logging.eval_iters, training.seq_length);
 }
 
+void check_recompute(const TrainingConfig& training, int64_t num_layers, Problems& problems) {
+  const bool is_full = training.recompute_granularity == RecomputeGranularity::kFull;
+  if (training.recompute_activations && is_full) {
+    problems.add(
+        "--recompute-activations means selective; it contradicts --recompute-granularity full");
+  }
+  const int64_t chunk = training.recompute_num_layers;
+  if (!is_full && chunk != 1) {
+    problems.add(
+        "--recompute-num-layers {} needs --recompute-granularity full; leave it out, or give both",
+        chunk);
+  } else if (num_layers > 0 && chunk > num_layers) {
+    problems.add("--recompute-num-layers {} is more than --num-layers {}", chunk, num_layers);
+  }
+  if (!is_full && training.recompute_method == RecomputeMethod::kBlock) {
+    problems.add(
+        "--recompute-method block needs --recompute-granularity full; leave it out, or give both");
+  }
+}
+
 }  // namespace
 
 FieldList TrainingConfig::fields() {
   return {
-      {"seq-length", &seq_length, "Tokens of one sample.", between(1, kLongestSequence)},
+      {"seq-length", &seq_length, "Tokens of one sample.", between(1, kLongestSequence),
+       "required"},
       {"train-iters", &train_iters, "Iterations of the whole run.", at_least(1)},
       {"train-samples", &train_samples, "Samples of the whole run, instead of iterations.",
        at_least(1)},
@@ -171,7 +192,7 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
   model.check(tensor, problems);
   check_tokenizer_config(tokenizer, problems);
   data.check(problems);
-  distributed.check(environment, problems);
+  distributed.check_settings(environment, problems);
   if (training.bf16 && training.fp16)
     problems.add("--bf16 and --fp16 exclude each other; give one");
   loss_scale.check(training.fp16, problems);
@@ -181,16 +202,9 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
   if (training.train_iters && training.train_samples) {
     problems.add("--train-iters and --train-samples exclude each other; give one");
   }
-  if (training.recompute_activations &&
-      training.recompute_granularity == RecomputeGranularity::kFull) {
-    problems.add(
-        "--recompute-activations means selective; it contradicts --recompute-granularity full");
-  }
-  if (training.recompute_granularity != RecomputeGranularity::kFull &&
-      training.recompute_num_layers != 1) {
-    problems.add(
-        "--recompute-num-layers {} needs --recompute-granularity full; leave it out, or give both",
-        training.recompute_num_layers);
+  check_recompute(training, model.num_layers, problems);
+  if (training.skip_train && logging.eval_iters == 0) {
+    problems.add("--skip-train with --eval-iters 0 leaves nothing to do; evaluate some batches");
   }
   if (environment.world_size % tensor == 0) {
     const int64_t data_size = environment.world_size / tensor;

@@ -98,7 +98,8 @@ struct RunConfig {
   nlohmann::json to_json();
 
   /// Fills what is derived from other flags (positions from the sequence length, the vocabulary of
-  /// mock data), then checks every rule against `environment`. Touches no device and opens no data.
+  /// mock data), then checks every rule against `environment`, but not whether this machine has
+  /// the device. Opens no data.
   void resolve_and_check(const LaunchEnvironment& environment, Problems& problems);
 
   /// The same for the planner; the vocabulary size must be known.

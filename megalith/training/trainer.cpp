@@ -67,11 +67,13 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
   open_data();
 
   groups_.calls().set_phase("building the model");
-  model_ = std::make_unique<GptModel>(config_.model, groups_, config_.training.compute_type(),
-                                      distributed_.device(), config_.training.seed);
+  model_ = std::make_unique<GptModel>(
+      config_.model, groups_, config_.training.compute_type(), distributed_.device(),
+      checkpoint_ ? std::nullopt : std::optional(config_.training.seed));
   const int64_t bucket = config_.training.ddp_bucket_size.value_or(
       std::max<int64_t>(40'000'000, 1'000'000 * data_size));
-  gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(), bucket);
+  gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(),
+                                                groups_.tensor(), bucket);
   optimizer_ = std::make_unique<Optimizer>(model_->parameters(), *gradients_, config_.optimizer,
                                            groups_.model(), groups_.tensor().rank == 0);
   resume();
@@ -107,8 +109,7 @@ void Trainer::open_data() {
   if (!request.wanted[0]) return;
   // A cyclic loader starts over when the data end.
   const bool is_cyclic = config_.data.dataloader_type == LoaderKind::kCyclic;
-  check_training_data(datasets_, config_.training.seq_length,
-                      is_cyclic ? 0 : request.samples.train);
+  check_training_data(datasets_, is_cyclic ? 0 : request.samples.train);
 }
 
 std::unique_ptr<BatchLoader> Trainer::make_loader(Split split, int64_t consumed) const {
@@ -137,7 +138,10 @@ void Trainer::announce() {
       config_.model.num_parameters(config_.model.vocab_size), config_.model.num_parameters(padded),
       padded, layout.world_size(), layout.tensor, layout.data, c10::toString(model_->dtype()),
       distributed_.device().str(), distributed_.num_threads()));
-  for (auto& [title, fields] : config_.sections()) {
+  RunConfig shown = config_;
+  shown.batch.global_batch_size = batch_schedule_->final_global_batch();
+  for (auto& [title, fields] : shown.sections()) {
+    if (title.starts_with("Loss scale") && !config_.training.fp16) continue;
     std::string line;
     for (const auto& field : fields) {
       const auto words = field_words(field);

@@ -28,6 +28,7 @@ struct TrainingProgress {
       0;  // samples of the steps that updated: where the learning rate stands
   int64_t skipped_iterations = 0;
   int64_t validated_iteration = 0;  // of the last validation
+  std::string hugging_face = {};    // what an import recorded, as JSON; goes along when saving
 };
 
 class Trainer {

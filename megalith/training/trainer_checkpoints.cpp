@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "megalith/checkpoint/agreement.hpp"
+#include "megalith/checkpoint/model_io.hpp"
 #include "megalith/checkpoint/save_folder.hpp"
 #include "megalith/data/batch_loader.hpp"
 #include "megalith/parallel/collectives.hpp"
@@ -24,6 +25,7 @@ void Trainer::find_checkpoint() {
   agree(failure_of([&] {
     found = find_training_checkpoint(config_.checkpoint);
     if (!found) return;
+    config_.model.vocab_size = model_vocab_size(tokenizer_->vocab_size(), *found);
     review = review_settings(config_, groups_.layout(), distributed_.num_threads(), *found);
     raise_mistakes(review, *found);
   }));

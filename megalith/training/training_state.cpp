@@ -35,6 +35,9 @@ nlohmann::json meta_of(RunConfig& config, const ProcessGroups& groups, const Opt
   meta["program"] = "megalith";
   meta["iteration"] = progress.iteration;
   meta["model"] = fields_to_json(config.model.shape_fields());
+  if (!progress.hugging_face.empty()) {
+    meta["hugging_face"] = nlohmann::json::parse(progress.hugging_face);
+  }
   meta["tokenizer"] = fields_to_json(tokenizer.fields());
   meta["configuration"] = config.to_json();
   meta["layout"] = {{"tensor", groups.layout().tensor},
@@ -79,7 +82,10 @@ std::vector<CheckpointTensor> resumed_tensors(const Checkpoint& checkpoint, cons
 }
 
 /// A scale that moved goes on; one that was constant, or 1 for want of fp16, says nothing.
-bool has_dynamic_scale(const nlohmann::json& configuration) {
+bool has_dynamic_scale(const nlohmann::json& meta) {
+  const auto found = meta.find("configuration");
+  if (found == meta.end()) return false;  // converted
+  const nlohmann::json& configuration = *found;
   return configuration.at("Training").at("fp16") == true &&
          configuration.at("Loss scale (fp16)").at("loss-scale").is_null();
 }
@@ -98,25 +104,28 @@ void save_training_state(RunConfig& config, const ProcessGroups& groups, GptMode
 TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkpoint,
                                      GptModel& model, Optimizer& optimizer,
                                      LossScaler& loss_scaler) {
-  const auto& stored = checkpoint.meta().at("training");
   const bool resumes = !config.checkpoint.finetune && !config.checkpoint.no_load_optim;
   if (resumes) {
     checkpoint.read(resumed_tensors(checkpoint, model, optimizer));
-    optimizer.restore(stored.at("optimizer_updates"));
+    optimizer.restore(checkpoint.meta().at("training").at("optimizer_updates"));
   } else {
     checkpoint.read(weights_of(model), Checkpoint::DtypeMismatch::kConvert);
     optimizer.adopt_parameters();
   }
-  if (config.checkpoint.finetune) return {};
-  if (has_dynamic_scale(checkpoint.meta().at("configuration"))) {
+  const auto& meta = checkpoint.meta();
+  const std::string origin = meta.contains("hugging_face") ? meta.at("hugging_face").dump() : "";
+  if (config.checkpoint.finetune) return {.hugging_face = origin};
+  const auto& stored = checkpoint.meta().at("training");
+  if (has_dynamic_scale(checkpoint.meta())) {
     loss_scaler.restore({stored.at("loss_scale"), stored.at("loss_scale_growth_tracker"),
                          stored.at("loss_scale_hysteresis_tracker")});
   }
   return {.iteration = checkpoint.iteration(),
           .consumed_samples = stored.at("consumed_samples"),
           .schedule_samples = stored.at("schedule_samples"),
-          .skipped_iterations = stored.at("skipped_iterations"),
-          .validated_iteration = stored.value("validated_iteration", checkpoint.iteration())};
+          .skipped_iterations = stored.value("skipped_iterations", int64_t{0}),
+          .validated_iteration = stored.value("validated_iteration", checkpoint.iteration()),
+          .hugging_face = origin};
 }
 
 }  // namespace megalith

@@ -48,11 +48,36 @@ Json describe(const SafetensorsFile& file) {
 void write_all(const SafetensorsFile& source, const std::string& path) {
   std::vector<SafetensorsEntry> entries = source.entries();
   SafetensorsWriter writer(path, entries, {{"made by", "a test"}});
-  for (const auto& entry : writer.entries()) {
-    const std::string sum = writer.append(source.tensor(entry.name));
-    EXPECT_EQ(sum, sha256_hex(source.bytes(*source.find(entry.name)))) << entry.name;
+  for (const auto& entry : writer.entries()) writer.append(source.tensor(entry.name));
+  for (size_t i = 0; i < writer.entries().size(); ++i) {
+    const std::string& name = writer.entries()[i].name;
+    EXPECT_EQ(writer.sums()[i], sha256_hex(source.bytes(*source.find(name)))) << name;
   }
   writer.commit();
+}
+
+/// Large tensors' sums are taken beside the writing of others: each must end up with its own.
+TEST(Safetensors, SumsOfLargeAndSmallTensorsAreInOrder) {
+  TemporaryFolder folder;
+  std::vector<SafetensorsEntry> entries;
+  std::map<std::string, at::Tensor> tensors;
+  for (int64_t i = 0; i < 12; ++i) {
+    const std::string name = fmt::format("t{:02d}", i);
+    // 400 bytes, 1 MB and, twice, more than may be in flight together.
+    const int64_t size = i % 3 == 0 ? 100 : i % 6 == 5 ? 10'000'000 : 250'000;
+    tensors[name] = at::arange(size, at::kFloat) + static_cast<double>(i);
+    entries.push_back({name, at::kFloat, {size}});
+  }
+  SafetensorsWriter writer(folder.path("a.safetensors"), entries, {});
+  for (const auto& entry : writer.entries()) writer.append(tensors.at(entry.name));
+  for (size_t i = 0; i < writer.entries().size(); ++i) {
+    const at::Tensor& tensor = tensors.at(writer.entries()[i].name);
+    const std::span bytes(static_cast<const std::byte*>(tensor.data_ptr()), tensor.nbytes());
+    EXPECT_EQ(writer.sums()[i], sha256_hex(bytes)) << i;
+  }
+  writer.commit();
+  const SafetensorsFile file(folder.path("a.safetensors"));
+  for (const auto& [name, tensor] : tensors) EXPECT_TRUE(at::equal(file.tensor(name), tensor));
 }
 
 TEST(Safetensors, ReadsEveryTypeOfThePackagesFileBitForBit) {

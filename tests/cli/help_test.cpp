@@ -38,14 +38,30 @@ size_t columns(const std::string& line) {
   }));
 }
 
-const char* const kCommands[] = {
-    "preprocess", "pretrain",     "generate",        "tokenize",        "launch",
-    "doctor",     "data info",    "data show",       "data verify",     "data merge",
-    "data index", "data samples", "checkpoint list", "checkpoint diff", "checkpoint inspect"};
+const char* const kCommands[] = {"preprocess",
+                                 "pretrain",
+                                 "generate",
+                                 "tokenize",
+                                 "launch",
+                                 "doctor",
+                                 "data info",
+                                 "data show",
+                                 "data verify",
+                                 "data merge",
+                                 "evaluate wikitext103",
+                                 "evaluate lambada",
+                                 "evaluate perplexity",
+                                 "evaluate multiple-choice",
+                                 "evaluate contamination",
+                                 "data index",
+                                 "data samples",
+                                 "checkpoint list",
+                                 "checkpoint diff",
+                                 "checkpoint inspect"};
 
 TEST(Help, OfEverySubcommandFitsATerminal) {
   Words commands(std::begin(kCommands), std::end(kCommands));
-  commands.insert(commands.end(), {"", "data", "checkpoint"});
+  commands.insert(commands.end(), {"", "data", "checkpoint", "evaluate"});
   for (const auto& command : commands) {
     SCOPED_TRACE(command);
     const auto result = megalith(command + " --help");
@@ -108,7 +124,9 @@ constexpr const char* kUpstreamFlags =
     "--num-layers 1 --hidden-size 1 --ffn-hidden-size 1 --num-attention-heads 1 --kv-channels 1 "
     "--group-query-attention --num-query-groups 1 --seq-length 1 --encoder-seq-length 1 "
     "--decoder-seq-length 1 --max-position-embeddings 1 --position-embedding-type a "
-    "--rotary-base 1 --rotary-percent 1 --normalization a --norm-epsilon 1 --layernorm-epsilon 1 "
+    "--rotary-base 1 --rotary-percent 1 --use-rope-scaling --rope-scaling-factor 1 "
+    "--rotary-seq-len-interpolation-factor 1 --normalization a --norm-epsilon 1 "
+    "--layernorm-epsilon 1 "
     "--apply-layernorm-1p --apply-residual-connection-post-layernorm --swiglu --squared-relu "
     "--openai-gelu --disable-bias-linear --add-qkv-bias --untie-embeddings-and-output-weights "
     "--make-vocab-size-divisible-by 1 --qk-layernorm --apply-query-key-layer-scaling "
@@ -178,7 +196,7 @@ TEST(UpstreamFlags, ThatCannotBeHonouredAreRefusedOneByOne) {
   for (const char* flag :
        {"--sequence-parallel", "--pipeline-model-parallel-size 2", "--num-experts 8",
         "--use-distributed-optimizer", "--tensorboard-dir t", "--context-parallel-size 2",
-        "--fp8-format e4m3", "--qk-layernorm", "--spec a b", "--profile-ranks 0 1"}) {
+        "--fp8-format e4m3", "--apply-layernorm-1p", "--spec a b", "--profile-ranks 0 1"}) {
     const auto result = megalith(std::string("pretrain gpt ") + flag);
     EXPECT_EQ(result.status, 2);
     EXPECT_THAT(result.err, HasSubstr(cut(flag).front() + " is not supported: "));

@@ -130,10 +130,15 @@ class BrokenDataset final : public Dataset {
   Sample sample(int64_t k) const override {
     ++reads;
     if (k == 5) throw RunError("the disk is gone");
-    return {.tokens = {k}, .labels = {k}, .loss_mask = {1}, .position_ids = {0}, .segment_ids = {}};
+    Sample sample;
+    sample.tokens = sample.labels = {k};
+    sample.loss_mask = {1};
+    sample.position_ids = {0};
+    return sample;
   }
   std::string place(int64_t, int64_t) const override { return ""; }
   int64_t tokens_per_epoch() const override { return 100; }
+  int64_t min_tokens() const override { return 1; }
   std::string summary() const override { return ""; }
   mutable std::atomic<int64_t> reads = 0;
 };

@@ -12,7 +12,7 @@ namespace {
 
 using testing::golden;
 using testing::Json;
-using testing::TemporaryFolder;
+using testing::MemoryFolder;
 
 /// Documents of the given lengths, with the ids 0, 1, 2, … through all of them.
 void write_dataset(const std::string& prefix, const std::vector<int32_t>& lengths,
@@ -62,7 +62,7 @@ class BuildDatasets : public ::testing::Test {
     return count;
   }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
   std::vector<std::string> notices_;
 };
 
@@ -216,10 +216,13 @@ TEST_F(BuildDatasets, TrainingNeedsOneSampleOfTokens) {
   const DataConfig config{.data_path = {corpus({4, 4})}, .split = "1,0,0"};
   const auto small = build_datasets(config, request({5, 0, 0}));
   EXPECT_EQ(small.train->num_samples(), 5);
-  EXPECT_THROW(check_training_data(small, 8, 0), UsageError);
-  EXPECT_THROW(check_training_data(small, 7, 6), UsageError);
-  EXPECT_NO_THROW(check_training_data(small, 7, 0));
-  EXPECT_THROW(check_training_data({}, 1, 0), UsageError);
+  EXPECT_THROW(check_training_data(small, 0), UsageError);
+  DatasetRequest shorter = request({5, 0, 0});
+  shorter.sequence_length = 7;
+  const auto enough = build_datasets(config, shorter);
+  EXPECT_THROW(check_training_data(enough, 6), UsageError);
+  EXPECT_NO_THROW(check_training_data(enough, 0));
+  EXPECT_THROW(check_training_data({}, 0), UsageError);
 }
 
 TEST_F(BuildDatasets, SplitsMayHaveFilesOfTheirOwn) {

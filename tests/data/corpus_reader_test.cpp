@@ -18,9 +18,10 @@ using testing::TestFolder;
 using testing::zstd_packed;
 
 std::vector<RawDocument> read_all(const std::vector<std::string>& inputs,
-                                  DocumentSeparator separator = DocumentSeparator::kFile) {
+                                  DocumentSeparator separator = DocumentSeparator::kFile,
+                                  int64_t blank_lines = 1) {
   int64_t skipped = 0;
-  CorpusReader reader(list_corpus_files(inputs, skipped), separator);
+  CorpusReader reader(list_corpus_files(inputs, skipped), separator, blank_lines);
   std::vector<RawDocument> documents;
   for (RawDocument document; reader.next(document);) documents.push_back(document);
   return documents;
@@ -70,6 +71,18 @@ TEST(CorpusReader, ParagraphsEndAtBlankLines) {
   EXPECT_THAT(read("\xef\xbb\xbf\n\na"), ElementsAre("a"));
   EXPECT_THAT(read(""), ElementsAre());
   EXPECT_THAT(read("\n \n"), ElementsAre());
+}
+
+TEST(CorpusReader, ChaptersEndAtSeveralBlankLinesAndKeepTheirParagraphs) {
+  const TestFolder folder;
+  const auto read = [&](const std::string& text) {
+    return texts(read_all({folder.write("a.txt", text)}, DocumentSeparator::kBlankLine, 2));
+  };
+  EXPECT_THAT(read("I\n\na\nb\n\n\nII\n\nc\n"), ElementsAre("I\n\na\nb", "II\n\nc"));
+  EXPECT_THAT(read("\r\n\r\n\r\nI\r\n \r\na\r\n\r\n\t\r\n\r\n\r\nII\r\n\r\n"),
+              ElementsAre("I\r\n \r\na", "II"));
+  EXPECT_THAT(read("a\n\n"), ElementsAre("a"));
+  EXPECT_THAT(read("\n\n\n"), ElementsAre());
 }
 
 TEST(CorpusReader, PackedFilesGiveTheSameLines) {

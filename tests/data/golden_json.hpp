@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -15,6 +14,7 @@
 #include "megalith/core/digest.hpp"
 #include "megalith/data/numpy_file.hpp"
 #include "megalith/data/split.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace megalith::testing {
 
@@ -67,27 +67,5 @@ inline std::optional<std::string> large_data() {
   if (!std::filesystem::is_directory(folder)) return std::nullopt;
   return folder;
 }
-
-/// A folder of the test's own, removed at its end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    // In memory where there is such a place: writers wait for the disk otherwise.
-    const std::filesystem::path memory = "/dev/shm";
-    const bool usable = ::access(memory.c_str(), W_OK) == 0;
-    const auto parent = usable ? memory : std::filesystem::temp_directory_path();
-    std::string pattern = (parent / "megalith.XXXXXX").string();
-    if (!mkdtemp(pattern.data())) throw std::runtime_error("mkdtemp");
-    path_ = pattern;
-  }
-  ~TemporaryFolder() { std::filesystem::remove_all(path_); }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string path(const std::string& name) const { return (path_ / name).string(); }
-  const std::filesystem::path& folder() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace megalith::testing

@@ -6,6 +6,8 @@
 #include <thread>
 
 #include "megalith/core/error.hpp"
+#include "megalith/data/indexed_dataset.hpp"
+#include "megalith/data/split_dataset.hpp"
 #include "tests/data/golden_json.hpp"
 
 namespace megalith {
@@ -13,25 +15,25 @@ namespace {
 
 using testing::golden;
 using testing::Json;
-using testing::TemporaryFolder;
+using testing::MemoryFolder;
 
 const std::vector<std::string> kGptParts = {"document_index", "sample_index", "shuffle_index"};
 
-GptDescription description_of(const Json& json) {
-  GptDescription description{.dataset_path = json.at("dataset_path"),
-                             .num_samples = json.at("num_samples").get<int64_t>(),
-                             .split = testing::split_named(json.at("index_split")),
-                             .seed = json.at("random_seed"),
-                             .sequence_length = json.at("sequence_length"),
-                             .split_text = json.at("split").get<std::string>(),
-                             .matrix = {},
-                             .tokenizer_json = json.at("tokenizer").dump()};
+DatasetDescription description_of(const Json& json) {
+  DatasetDescription description{.dataset_path = json.at("dataset_path"),
+                                 .num_samples = json.at("num_samples").get<int64_t>(),
+                                 .split = testing::split_named(json.at("index_split")),
+                                 .seed = json.at("random_seed"),
+                                 .sequence_length = json.at("sequence_length"),
+                                 .split_text = json.at("split").get<std::string>(),
+                                 .matrix = {},
+                                 .tokenizer_json = json.at("tokenizer").dump()};
   description.matrix = split_matrix(parse_split(*description.split_text));
   return description;
 }
 
 /// Every file of the row is there with its bytes; nothing else is, but our note.
-void expect_files(const TemporaryFolder& folder, const Json& row) {
+void expect_files(const MemoryFolder& folder, const Json& row) {
   for (const auto& [name, facts] : row.at("files").items()) {
     SCOPED_TRACE(name);
     ASSERT_TRUE(std::filesystem::exists(folder.path(name)));
@@ -40,7 +42,7 @@ void expect_files(const TemporaryFolder& folder, const Json& row) {
     EXPECT_EQ(sha256_hex(bytes), facts.at("sha256"));
   }
   size_t files = 0;
-  for ([[maybe_unused]] const auto& file : std::filesystem::directory_iterator(folder.folder())) {
+  for ([[maybe_unused]] const auto& file : std::filesystem::directory_iterator(folder.path())) {
     ++files;
   }
   EXPECT_EQ(files, row.at("files").size() + 1);
@@ -48,8 +50,8 @@ void expect_files(const TemporaryFolder& folder, const Json& row) {
 
 void expect_gpt_row(const Json& row) {
   const Json json = Json::parse(row.at("description").get<std::string>());
-  const GptDescription description = description_of(json);
-  const std::string text = gpt_description_text(description);
+  const DatasetDescription description = description_of(json);
+  const std::string text = description_text(description);
   EXPECT_EQ(text, row.at("description").get<std::string>());
   EXPECT_EQ(md5_hex(text), row.at("md5"));
 
@@ -60,8 +62,8 @@ void expect_gpt_row(const Json& row) {
                                 .seed = description.seed};
   const Interval interval = split_interval(bounds, static_cast<int64_t>(lengths.size()));
   const GptIndex index = build_gpt_index(lengths, interval, request);
-  const TemporaryFolder folder;
-  const IndexCache cache(folder.folder(), "GPTDataset", description.split, text,
+  const MemoryFolder folder;
+  const IndexCache cache(folder.path(), "GPTDataset", description.split, text,
                          gpt_fingerprint(lengths, interval, request));
   cache.store(kGptParts, {index.documents, index.samples, index.shuffle});
   expect_files(folder, row);
@@ -69,7 +71,7 @@ void expect_gpt_row(const Json& row) {
 
 void expect_blend_row(const Json& row) {
   const Json json = Json::parse(row.at("description").get<std::string>());
-  std::vector<GptDescription> children;
+  std::vector<DatasetDescription> children;
   for (const auto& child : json.at("datasets")) children.push_back(description_of(child));
   const auto weights = json.at("weights").get<std::vector<double>>();
   const int64_t size = json.at("size");
@@ -77,9 +79,40 @@ void expect_blend_row(const Json& row) {
   EXPECT_EQ(text, row.at("description").get<std::string>());
   EXPECT_EQ(md5_hex(text), row.at("md5"));
   const BlendIndex index = blend_by_weight(weights, size);
-  const TemporaryFolder folder;
-  const IndexCache cache(folder.folder(), "BlendedDataset", Split::kTrain, text, "{}");
+  const MemoryFolder folder;
+  const IndexCache cache(folder.path(), "BlendedDataset", Split::kTrain, text, "{}");
   cache.store({"dataset_index", "dataset_sample_index"}, {index.dataset, index.sample});
+  expect_files(folder, row);
+}
+
+/// The golden row names no data: its numbers are those of indexed/bert_docs.
+void expect_bert_row(const Json& row) {
+  const Json json = Json::parse(row.at("description").get<std::string>());
+  const DataConfig config{.split = json.at("split").get<std::string>()};
+  const DatasetRequest run{.kind = DatasetKind::kBert,
+                           .sequence_length = json.at("sequence_length"),
+                           .seed = json.at("random_seed"),
+                           .tokenizer_json = json.at("tokenizer").dump()};
+  DatasetDescription description = describe_dataset(config, run);
+  description.dataset_path = json.at("dataset_path");
+  description.num_samples = json.at("num_samples").get<int64_t>();
+  description.split = testing::split_named(json.at("index_split"));
+  const std::string text = description_text(description);
+  EXPECT_EQ(text, row.at("description").get<std::string>());
+  EXPECT_EQ(md5_hex(text), row.at("md5"));
+
+  const IndexedDataset data(testing::golden_path("indexed/bert_docs"));
+  const auto& share = description.matrix.at(static_cast<size_t>(description.split));
+  const Interval interval = split_interval(share.value(), data.num_documents());
+  const auto all = data.document_array().to_vector();
+  const DocumentBounds bounds(all.data() + interval.first, all.data() + interval.second + 1);
+  const BertIndexRequest request{.sequence_length = run.sequence_length,
+                                 .num_samples = description.num_samples,
+                                 .seed = run.seed};
+  const MemoryFolder folder;
+  const IndexCache cache(folder.path(), kBertClass, std::nullopt, text,
+                         bert_fingerprint(data.sequence_lengths(), bounds, request));
+  cache.store({"sample_index"}, {build_bert_mapping(data.sequence_lengths(), bounds, request)});
   expect_files(folder, row);
 }
 
@@ -90,22 +123,23 @@ TEST(IndexCache, NamesDescriptionsAndBytesAreUpstreams) {
     SCOPED_TRACE(row.at("name").get<std::string>());
     if (row.at("class") == "GPTDataset") expect_gpt_row(row);
     if (row.at("class") == "BlendedDataset") expect_blend_row(row);
-    compared += row.at("class") == "BERTMaskedWordPieceDataset" ? 0 : 1;
+    if (row.at("class") == kBertClass) expect_bert_row(row);
+    ++compared;
   }
-  EXPECT_EQ(compared, 4U);
+  EXPECT_EQ(compared, 5U);
 }
 
 TEST(IndexCache, PathsAreWrittenAsPythonWritesThem) {
-  GptDescription description{.dataset_path = "d\xc3\xa9j\xc3\xa0/\"vu\"\t\xf0\x9f\x98\x80",
-                             .sequence_length = 8};
+  DatasetDescription description{.dataset_path = "d\xc3\xa9j\xc3\xa0/\"vu\"\t\xf0\x9f\x98\x80",
+                                 .sequence_length = 8};
   // json.dumps("déjà/\"vu\"\t😀")
-  EXPECT_NE(gpt_description_text(description)
+  EXPECT_NE(description_text(description)
                 .find(R"("dataset_path": "d\u00e9j\u00e0/\"vu\"\t\ud83d\ude00",)"),
             std::string::npos);
-  EXPECT_NE(gpt_description_text(description).find("\"split\": null,\n    \"split_matrix\": null,"),
+  EXPECT_NE(description_text(description).find("\"split\": null,\n    \"split_matrix\": null,"),
             std::string::npos);
   description.dataset_path = "\xff";
-  EXPECT_THROW(gpt_description_text(description), UsageError);
+  EXPECT_THROW(description_text(description), UsageError);
 }
 
 class CacheOfTwo : public ::testing::Test {
@@ -135,7 +169,7 @@ class CacheOfTwo : public ::testing::Test {
     file.put('\x7f');
   }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
   std::vector<std::string> parts_ = {"first", "second"};
   std::string notice_;
 };
@@ -149,7 +183,7 @@ TEST_F(CacheOfTwo, IsBuiltOnce) {
 
 TEST_F(CacheOfTwo, IsNotWrittenByThoseWhoOnlyRead) {
   EXPECT_TRUE(builds(cache(), IndexRole::kLoadOrBuildPrivately));
-  EXPECT_TRUE(std::filesystem::is_empty(folder_.folder()));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
 TEST_F(CacheOfTwo, IsBuiltAgainWhenTheDataHaveChanged) {

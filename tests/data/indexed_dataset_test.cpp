@@ -1,5 +1,6 @@
 // Indexed datasets against upstream's own files, and against every way in which a file can be
 // broken.
+#include "megalith/core/atomic_file.hpp"
 #include "megalith/data/indexed_dataset.hpp"
 
 #include <gmock/gmock.h>

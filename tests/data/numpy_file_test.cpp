@@ -8,7 +8,7 @@
 namespace megalith {
 namespace {
 
-using testing::TemporaryFolder;
+using testing::MemoryFolder;
 
 void write_bytes(const std::string& path, const std::string& bytes) {
   AtomicFile file(path);
@@ -31,7 +31,7 @@ TEST(NumpyFile, HeaderIsWhatNumpyWrites) {
 }
 
 TEST(NumpyFile, ReadsBackEveryType) {
-  const TemporaryFolder folder;
+  const MemoryFolder folder;
   const auto round_trip = [&](const IntegerArray& array) {
     const std::string path = folder.path("array.npy");
     write_numpy(path, array);
@@ -46,10 +46,11 @@ TEST(NumpyFile, ReadsBackEveryType) {
   round_trip(IntegerArray(std::vector<int64_t>{INT64_MIN, INT64_MAX}));
   round_trip(IntegerArray(std::vector<uint32_t>{0, UINT32_MAX}));
   round_trip(IntegerArray(std::vector<uint32_t>{}));
+  round_trip(IntegerArray(std::vector<uint64_t>{0, 1, 2, INT64_MAX, 4, 5}, 3));
 }
 
 TEST(NumpyFile, RefusesEverythingElse) {
-  const TemporaryFolder folder;
+  const MemoryFolder folder;
   const std::string path = folder.path("array.npy");
   write_numpy(path, IntegerArray(std::vector<int32_t>{1, 2, 3}));
   const std::string good = read_text_file(path);

@@ -1,5 +1,6 @@
 // Preprocessing against datasets made by tests/oracles/preprocess_expected.py, and its behaviour
 // when lines are broken, or it is interrupted.
+#include "megalith/core/atomic_file.hpp"
 #include "megalith/data/preprocess.hpp"
 
 #include <fcntl.h>
@@ -185,10 +186,11 @@ TEST(Preprocess, MistakesAreToldTogether) {
   PreprocessConfig config;
   config.json_keys = {"a", "a", "x/y"};
   config.keep_newlines = true;
+  config.blank_lines = 2;
   const auto text = message_of<UsageError>([&] { preprocess(config, gpt2(), {}); });
-  EXPECT_THAT(text,
-              AllOf(HasSubstr("--input is missing"), HasSubstr("--output-prefix is missing"),
-                    HasSubstr("named twice"), HasSubstr("x/y"), HasSubstr("--keep-newlines")));
+  EXPECT_THAT(text, AllOf(HasSubstr("--input is missing"), HasSubstr("--output-prefix is missing"),
+                          HasSubstr("named twice"), HasSubstr("x/y"), HasSubstr("--keep-newlines"),
+                          HasSubstr("--blank-lines 2 has no meaning")));
   const TestFolder in, out;
   config = config_for({in.write("a.txt", "text")}, out);
   config.json_keys = {"text", "title"};

@@ -1,4 +1,5 @@
 // Sentences by the rules of UAX #29: expected cuts follow the standard's own examples and rules.
+#include "megalith/core/atomic_file.hpp"
 #include "megalith/data/sentence_splitter.hpp"
 
 #include <gmock/gmock.h>

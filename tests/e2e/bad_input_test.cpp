@@ -209,6 +209,14 @@ TEST_F(BadInput, FlagsThatAreNone) {
       {"... --mock-data", 2, {"--data-path and --mock-data; give one"}},
       {"... --recompute-activations --recompute-granularity full", 2, {"contradicts"}},
       {"... --recompute-num-layers 2", 2, {"needs --recompute-granularity full"}},
+      {"... --recompute-method block", 2, {"needs --recompute-granularity full"}},
+      {"... --recompute-granularity full --recompute-num-layers 9",
+       2,
+       {"--recompute-num-layers 9 is more than --num-layers"}},
+      {"... --skip-train --eval-iters 0", 2, {"leaves nothing to do"}},
+      {"... --data-path 0.3 {D}/ids_text_document 0.7",
+       2,
+       {"'0.3' in the data paths is a weight or a path? Give each path its weight"}},
       {"... --num-query-groups 2", 2, {"needs --group-query-attention"}},
       {"... --rotary-percent 0.5", 2, {"needs --position-embedding-type rope"}},
       {"... --save-interval 2", 2, {"--save-interval without --save"}},
@@ -284,6 +292,9 @@ TEST_F(BadInput, Datasets) {
       {"... --split 997,2,1 --eval-iters 1", 2, {"valid data", "60 documents", "share of 0"}},
       {"data info {D}/cut", 2, {"{D}/cut.idx"}},
       {"data verify {D}/ids_text_document --vocab-size 50", 2, {"byte 34", "id 51"}},
+      {"data verify {D}/no {D}/nothing {D}/ids_text_document --vocab-size 50",
+       2,
+       {"{D}/no", "{D}/nothing", "id 51"}},
       {"data show {D}/ids_text_document --document 99", 2, {"holds 60 documents"}},
       {"data merge {O}/all", 2, {"name the datasets to join"}},
       {"data merge {O}/all {D}/nowhere", 2, {"{D}/nowhere.idx: not found"}},
@@ -404,11 +415,15 @@ TEST_F(BadInput, OutputsThatCannotBeWrittenAreFoundBeforeTraining) {
 }
 
 TEST_F(BadInput, OtherSubcommands) {
+  write("open_array", "[1, 2");
   check({
       {"tokenize", 2, {"--tokenizer-type is missing"}},
       {"tokenize {D}/no --tokenizer-type NullTokenizer --vocab-size 9", 2, {"{D}/no: cannot open"}},
       {"tokenize {D} --tokenizer-type NullTokenizer --vocab-size 9", 2, {"{D}: is a folder"}},
       {"tokenize a b --tokenizer-type NullTokenizer --vocab-size 9", 2, {"unexpected word 'b'"}},
+      {"tokenize {D}/open_array --decode --tokenizer-type NullTokenizer --vocab-size 9",
+       2,
+       {"{D}/open_array: '[1, 2' is no list of token ids"}},
       {"tokenize --ids text --tokenizer-type NullTokenizer --vocab-size 9", 2, {"add --decode"}},
       {"generate", 2, {"--load is missing", "no prompt"}},
       {"generate --load {D}/no --prompt 1", 2, {"{D}/no: does not exist"}},
@@ -420,7 +435,7 @@ TEST_F(BadInput, OtherSubcommands) {
       {"checkpoint inspect", 2, {"DIR is missing"}},
       {"checkpoint inspect {D}/no", 2, {"{D}/no: does not exist"}},
       {"checkpoint list {D}/text.jsonl", 2, {"is not a folder"}},
-      {"checkpoint diff {D}", 2, {"DIR is missing"}},
+      {"checkpoint diff {D}", 2, {"B is missing"}},
       {"launch", 2, {"--nproc-per-node is missing"}},
       {"launch --nproc-per-node", 2, {"--nproc-per-node needs a whole number, got nothing"}},
       {"launch --nproc-per-node 0 doctor", 2, {"between 1 and 1024, got 0"}},
@@ -527,6 +542,14 @@ TEST_F(BadInput, MetricsMayLieInAFolderThatTheRunMakes) {
       run_process(pretrain("--save {O}/new/ --metrics-file {O}/new/m.jsonl --train-iters 1"));
   EXPECT_EQ(result.status, 0) << result.err;
   EXPECT_TRUE(std::filesystem::exists(output_->path("new/m.jsonl")));
+}
+
+TEST_F(BadInput, SettingsWithoutUseAreNamed) {
+  const auto result = run_process(pretrain("--rotary-base 5e5 --sgd-momentum 0.5 --dry-run"));
+  EXPECT_EQ(result.status, 0) << result.err;
+  EXPECT_EQ(result.err,
+            "notice: --rotary-base has no effect without --position-embedding-type rope\n"
+            "notice: --sgd-momentum has no effect with --optimizer adam\n");
 }
 
 TEST_F(BadInput, CudaWhereThereIsNone) {

@@ -71,7 +71,7 @@ Words flags_of(const Json& row, const std::string& cache) {
 }
 
 TEST(DataSamples, AreUpstreams) {
-  const TemporaryFolder folder;
+  const MemoryFolder folder;
   size_t compared = 0;
   const Json file = golden("gpt_samples.json");
   for (const auto& row : file.at("cases")) {
@@ -113,7 +113,7 @@ class DataIndex : public ::testing::Test {
   }
   std::vector<std::string> cache() const { return names_in(folder_.path("cache")); }
 
-  TemporaryFolder folder_;
+  MemoryFolder folder_;
 };
 
 TEST_F(DataIndex, WritesTheArraysThatUpstreamMakes) {

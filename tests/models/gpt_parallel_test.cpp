@@ -107,7 +107,7 @@ Trained train_three_steps(const ModelConfig& config, const Layout& layout, Optim
     const auto& groups = ctx.groups();
     GptModel model(config, groups, at::kDouble, at::kCPU, 1);
     load_slices(model.parameters(), globals);
-    GradientBuffer gradients(model.parameters(), groups.data(), 1000);
+    GradientBuffer gradients(model.parameters(), groups.data(), groups.tensor(), 1000);
     const OptimizerConfig adam{.kind = kind, .clip_grad = 0.5};
     Optimizer optimizer(model.parameters(), gradients, adam, groups.model(),
                         groups.coordinates().tensor == 0);
@@ -176,7 +176,7 @@ TEST(GptParallel, OverlappedReductionSumsEveryGradientOnce) {
         const auto& groups = ctx.groups();
         GptModel model(config, groups, at::kDouble, at::kCPU, 1);
         load_slices(model.parameters(), random_globals_of(config));
-        GradientBuffer buffer(model.parameters(), groups.data(), bucket_elements);
+        GradientBuffer buffer(model.parameters(), groups.data(), groups.tensor(), bucket_elements);
         const TinyBatch mine = share_of(batch, groups.data());
         for (int64_t row = 0; row < 2; ++row) {  // a micro-batch is one of this rank's two rows
           const auto one = [row](const at::Tensor& x) { return x.narrow(0, row, 1); };

@@ -15,12 +15,13 @@ at::Tensor mean_loss(const at::Tensor& token_losses, const at::Tensor& mask, dou
   return (token_losses * mask.t()).sum() / total;
 }
 
-void sum_gradients(ParameterList& parameters, const Group& data) {
+void sum_gradients(ParameterList& parameters, const ProcessGroups& groups) {
   for (auto& parameter : parameters) {
     at::Tensor& gradient = parameter.value.mutable_grad();
     if (!gradient.defined()) gradient = at::zeros_like(parameter.value);
     gradient = gradient.contiguous();
-    all_reduce(gradient, data);
+    all_reduce(gradient, groups.data());
+    if (parameter.partial_over_tensor) all_reduce(gradient, groups.tensor());
   }
 }
 
@@ -89,6 +90,19 @@ std::vector<std::pair<std::string, ModelConfig>> tiny_variants() {
   llama.group_query_attention = true;
   llama.num_query_groups_flag = 4;
   llama.ffn_hidden_size_flag = 20;
+  const ModelConfig llama_like = llama;  // the vector moves
+  auto& proj_bias = vary("proj_bias");
+  proj_bias.disable_bias_linear = proj_bias.add_proj_bias = true;
+  vary("head_norms").qk_layernorm = true;
+  auto& yarn = variants.emplace_back("yarn", llama_like).second;
+  yarn.kv_channels_flag = 4;
+  yarn.rope_scaling.type = RopeScalingType::kYarn;
+  yarn.rope_scaling.factor_flag = 4;
+  yarn.rope_scaling.original_positions_flag = 8;
+  ModelConfig qwen = llama_like;
+  qwen.qk_layernorm = true;
+  qwen.kv_channels_flag = 4;
+  variants.emplace_back("qwen3_like", qwen);
   return variants;
 }
 
@@ -154,7 +168,7 @@ StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyB
     loss.backward();
     result.forward_traffic[ctx.rank()] = forward;
     result.backward_traffic[ctx.rank()] = difference(*groups.traffic(), forward);
-    sum_gradients(model.parameters(), groups.data());
+    sum_gradients(model.parameters(), groups);
     gradients.add_gradients(model.parameters());
     at::Tensor whole_loss = loss.detach().clone();
     all_reduce(whole_loss, groups.data());

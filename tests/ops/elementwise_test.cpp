@@ -129,13 +129,22 @@ TEST(Dropout, GeneratorDecidesTheMask) {
   expect_gradients(same_mask, {leaf({4, 5}, 1)});
 }
 
+std::vector<double> frequencies_of(int64_t size, double base) {
+  std::vector<double> frequencies;
+  for (int64_t i = 0; i < size; i += 2) {
+    frequencies.push_back(std::pow(base, -double(i) / double(size)));
+  }
+  return frequencies;
+}
+
 /// A rotation of the pair (x_i, x_{i + R/2}) is a complex product; what is not rotated passes.
 TEST(Rotary, EqualsComplexRotation) {
   const int64_t sequence = 6, batch = 2, heads = 3, size = 8;
   const at::Tensor x = normal({sequence, batch, heads, size}, 1);
   const at::Tensor positions = integers({batch, sequence}, 100, 2);
   for (const int64_t rotary : {8, 4}) {
-    const at::Tensor y = ops::apply_rotary(x, ops::rotary_angles(positions, rotary, 10000.0));
+    const at::Tensor y =
+        ops::apply_rotary(x, ops::rotary_angles(positions, frequencies_of(rotary, 10000.0)));
     const int64_t half = rotary / 2;
     at::Tensor expected = x.clone();
     for (int64_t i = 0; i < half; ++i) {
@@ -148,6 +157,10 @@ TEST(Rotary, EqualsComplexRotation) {
     }
     expect_close(y, expected,
                  2e-5);  // angles up to 100 are rounded to fp32, as published models do
+    const at::Tensor scaled =
+        ops::apply_rotary(x, ops::rotary_angles(positions, frequencies_of(rotary, 10000.0)), 1.5);
+    expect_close(scaled.narrow(-1, 0, rotary), 1.5 * expected.narrow(-1, 0, rotary), 3e-5);
+    expect_equal(scaled.narrow(-1, rotary, size - rotary), x.narrow(-1, rotary, size - rotary));
   }
 }
 
@@ -155,7 +168,8 @@ TEST(Rotary, ScoresDependOnDistanceAlone) {
   const at::Tensor q = normal({1, 1, 1, 8}, 1), k = normal({1, 1, 1, 8}, 2);
   const auto score = [&](int64_t i, int64_t j) {
     const auto turned = [](const at::Tensor& x, int64_t position) {
-      return ops::apply_rotary(x, ops::rotary_angles(at::full({1, 1}, position), 8, 10000.0));
+      return ops::apply_rotary(
+          x, ops::rotary_angles(at::full({1, 1}, position), frequencies_of(8, 10000.0)));
     };
     return (turned(q, i) * turned(k, j)).sum().item<double>();
   };
@@ -165,7 +179,7 @@ TEST(Rotary, ScoresDependOnDistanceAlone) {
 }
 
 TEST(Rotary, GradientsEqualFiniteDifferences) {
-  const at::Tensor angles = ops::rotary_angles(integers({2, 3}, 50, 2), 4, 100.0);
+  const at::Tensor angles = ops::rotary_angles(integers({2, 3}, 50, 2), frequencies_of(4, 100.0));
   expect_gradients([&](const auto& in) { return ops::apply_rotary(in[0], angles); },
                    {leaf({3, 2, 2, 6}, 1)});
 }

@@ -1,10 +1,13 @@
 // A folder of a test's own, removed with everything in it at the test's end.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -13,8 +16,9 @@ namespace megalith::testing {
 
 class TemporaryFolder {
  public:
-  TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "megalith.XXXXXX").string();
+  explicit TemporaryFolder(
+      const std::filesystem::path& parent = std::filesystem::temp_directory_path()) {
+    std::string pattern = (parent / "megalith.XXXXXX").string();
     if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("cannot make " + pattern);
     path_ = pattern;
   }
@@ -33,6 +37,13 @@ class TemporaryFolder {
     std::ofstream(path(name), std::ios::binary) << bytes;
     return path(name);
   }
+  std::string read(const std::string& name) const {
+    std::ifstream file(path(name), std::ios::binary);
+    if (!file) throw std::runtime_error("cannot read " + path(name));
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  /// Names of what lies in it, sorted.
+  std::vector<std::string> names() const;
 
  private:
   std::filesystem::path path_;
@@ -47,6 +58,16 @@ inline std::vector<std::string> names_in(const std::string& folder) {
   std::sort(names.begin(), names.end());
   return names;
 }
+
+inline std::vector<std::string> TemporaryFolder::names() const { return names_in(path()); }
+
+/// In memory where there is such a place: writers wait for the disk otherwise.
+class MemoryFolder : public TemporaryFolder {
+ public:
+  MemoryFolder()
+      : TemporaryFolder(::access("/dev/shm", W_OK) == 0 ? "/dev/shm"
+                                                        : std::filesystem::temp_directory_path()) {}
+};
 
 /// The message of what `body` throws as `Error`; "(nothing was thrown)" when it throws nothing.
 template <class Error, class Body>

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "megalith/tokenizer/tokenizer.hpp"
+#include "tests/support/temporary_folder.hpp"
 
 namespace megalith::testing {
 
@@ -26,24 +27,6 @@ std::vector<int32_t> read_uint16(const std::string& path);
 std::unique_ptr<Tokenizer> make_gpt2();
 std::unique_ptr<Tokenizer> make_bert_uncased();
 std::unique_ptr<Tokenizer> make_bert_cased();
-
-/// A folder that is removed with everything in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  ~TemporaryFolder();
-
-  std::string path(const std::string& name) const { return path_ + "/" + name; }
-  /// Writes a file and returns its path.
-  std::string file(const std::string& name, std::string_view content) const;
-  std::string content(const std::string& name) const;
-  std::vector<std::string> names() const;
-
- private:
-  std::string path_;
-};
 
 }  // namespace megalith::testing
 

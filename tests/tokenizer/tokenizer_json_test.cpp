@@ -185,10 +185,10 @@ TEST(TokenizerJson, FoldersAndModelFiles) {
     }
     return std::string("nothing");
   };
-  const auto model = folder.file("tokenizer.model", "\n\x07");
+  const auto model = folder.write("tokenizer.model", "\n\x07");
   expect_contains(made(model), "tokenizer.model: a SentencePiece or tiktoken model is not read");
   expect_contains(made(folder.path("")), "save_pretrained");
-  folder.file("tokenizer.json", golden_json("qwen2").dump());
+  folder.write("tokenizer.json", golden_json("qwen2").dump());
   EXPECT_EQ(made(folder.path("")), "nothing");
   EXPECT_EQ(made(folder.path("tokenizer.json")), "nothing");
   expect_contains(made(folder.path("no.json")), "--tokenizer-model");

@@ -29,8 +29,8 @@ std::string complaint(const TokenizerConfig& config) {
 std::string gpt2_complaint(const std::string& vocabulary, const std::string& merges) {
   const TemporaryFolder folder;
   return complaint({.tokenizer_type = "GPT2BPETokenizer",
-                    .vocab_file = folder.file("vocab.json", vocabulary),
-                    .merge_file = folder.file("merges.txt", merges)});
+                    .vocab_file = folder.write("vocab.json", vocabulary),
+                    .merge_file = folder.write("merges.txt", merges)});
 }
 
 void expect_contains(const std::string& text, const std::string& part) {
@@ -84,7 +84,7 @@ TEST(MakeTokenizer, NamesWhatIsWrongWithBertFiles) {
   const TemporaryFolder folder;
   const auto bert = [&](const std::string& text) {
     return complaint(
-        {.tokenizer_type = "BertWordPieceCase", .vocab_file = folder.file("vocab.txt", text)});
+        {.tokenizer_type = "BertWordPieceCase", .vocab_file = folder.write("vocab.txt", text)});
   };
   expect_contains(bert("a\n"), "[UNK]");
   expect_contains(bert("[UNK]\na\na\n"), "line 3");
@@ -96,8 +96,8 @@ TEST(MakeTokenizer, SmallVocabulariesWork) {
   const TemporaryFolder folder;
   const auto tokenizer = make_tokenizer(
       {.tokenizer_type = "GPT2BPETokenizer",
-       .vocab_file = folder.file("v.json", R"({"a":0,"b":1,"ab":2,"\u0120":3,"ba":4,"<x y>":5})"),
-       .merge_file = folder.file("m.txt", "a b\n")});
+       .vocab_file = folder.write("v.json", R"({"a":0,"b":1,"ab":2,"\u0120":3,"ba":4,"<x y>":5})"),
+       .merge_file = folder.write("m.txt", "a b\n")});
   EXPECT_EQ(tokenizer->encode("abba ab"), (Ids{2, 1, 0, 3, 2}));  // no merge leads to "ba"
   EXPECT_EQ(tokenizer->decode(Ids{2, 3, 4, 5}), "ab ba<x y>");
   EXPECT_EQ(tokenizer->eod(), std::nullopt);

@@ -42,6 +42,56 @@ TEST(WordPiece, RandomHardBytes) {
   }
 }
 
+void expect_pieces(const WordPieceTokenizer& tokenizer, const std::string& text,
+                   const std::vector<size_t>& places) {
+  std::vector<TextPiece> expected;
+  const Ids ids = tokenizer.encode(text);
+  ASSERT_EQ(places.size(), 2 * ids.size()) << text;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    expected.push_back({ids[i], {places[2 * i], places[2 * i + 1]}});
+  }
+  const auto found = tokenizer.pieces(text);
+  ASSERT_EQ(found.size(), expected.size()) << text;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    EXPECT_TRUE(found[i] == expected[i])
+        << text << ": piece " << i << " from " << found[i].source.begin << " to "
+        << found[i].source.end << ", expected " << expected[i].source.begin << " to "
+        << expected[i].source.end;
+  }
+}
+
+TEST(WordPiece, PlacesOfPiecesOfHardStrings) {
+  const WordPieceTokenizer uncased(repository_file("tests/golden/bert-vocab/uncased.txt"),
+                                   LetterCase::kLower);
+  const WordPieceTokenizer cased(repository_file("tests/golden/bert-vocab/cased.txt"),
+                                 LetterCase::kKeep);
+  std::vector<std::string> texts;
+  for (const auto& row :
+       testing::read_json_lines(repository_file("tests/golden/tokenizer/tricky_strings.jsonl"))) {
+    texts.push_back(row["text"]);
+  }
+  for (const auto& row :
+       testing::read_json_lines(repository_file("tests/golden/tokenizer/fuzz.jsonl"))) {
+    const std::string bytes = from_hex(row["hex"]);
+    std::string storage;
+    texts.emplace_back(unicode::well_formed(bytes, storage));
+  }
+  const auto rows =
+      testing::read_json_lines(repository_file("tests/golden/tokenizer/offsets.jsonl"));
+  ASSERT_EQ(rows.size(), texts.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    expect_pieces(uncased, texts[i], rows[i]["uncased"].get<std::vector<size_t>>());
+    expect_pieces(cased, texts[i], rows[i]["cased"].get<std::vector<size_t>>());
+  }
+}
+
+TEST(WordPiece, PlacesNeedUtf8) {
+  const WordPieceTokenizer tokenizer(repository_file("tests/golden/bert-vocab/uncased.txt"),
+                                     LetterCase::kLower);
+  EXPECT_THROW(tokenizer.pieces("caf\xe9"), UsageError);
+  EXPECT_TRUE(tokenizer.pieces("").empty());
+}
+
 /// Every line's ids followed by [SEP].
 void expect_lines(const Tokenizer& tokenizer, const std::string& text, const std::string& golden) {
   Ids ids;

@@ -1,0 +1,27 @@
+// megalith evaluate: picks the task; each has a file evaluate_*.cpp.
+#include "cli/command_table.hpp"
+#include "cli/commands.hpp"
+
+namespace megalith::cli {
+namespace {
+
+// clang-format off
+constexpr TableCommand kTasks[] = {
+    {"wikitext103",     run_evaluate_wikitext103,     "perplexity as the paper counts it"},
+    {"lambada",         run_evaluate_lambada,         "guess the last word of a text"},
+    {"perplexity",      run_evaluate_perplexity,      "of any text or indexed dataset"},
+    {"multiple-choice", run_evaluate_multiple_choice, "questions with choices, such as BoolQ"},
+    {"contamination",   run_evaluate_contamination,   "8-gram overlap of test and training data"},
+};
+// clang-format on
+
+}  // namespace
+
+int run_evaluate(const Words& words) {
+  return run_from_table(
+      {"evaluate", "task", "Zero-shot evaluation of a trained model, and of its training data.",
+       kTasks},
+      words);
+}
+
+}  // namespace megalith::cli

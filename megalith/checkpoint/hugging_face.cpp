@@ -1,0 +1,171 @@
+#include "megalith/checkpoint/hugging_face.hpp"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include "megalith/checkpoint/manifest.hpp"
+
+namespace megalith {
+namespace {
+
+constexpr size_t kMostNamed = 20;  // a file of another model misses everything
+
+/// "- first - second - ... and 280 more".
+void add_limited(Problems& problems, const std::vector<std::string>& texts, const char* what) {
+  for (size_t i = 0; i < std::min(kMostNamed, texts.size()); ++i) problems.add("{}", texts[i]);
+  if (texts.size() > kMostNamed) {
+    problems.add("... and {} more tensors {}", texts.size() - kMostNamed, what);
+  }
+}
+
+bool is_supported(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16;
+}
+
+/// Base models are saved without the prefix.
+bool has_prefix(const HuggingFaceFolder& files, const std::string& prefix) {
+  const auto& names = files.names();
+  return std::any_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return name.starts_with(prefix); });
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+void check_tensors(const HuggingFaceModel& model, Problems& problems) {
+  std::vector<std::string> missing, wrong;
+  for (const auto& [tensor, name] : model.tensors) {
+    if (!model.files->has(name)) {
+      missing.push_back(fmt::format("{}: has no tensor '{}' {}, which its config.json asks for",
+                                    model.source.origin, name, shape_text(tensor.shape())));
+      continue;
+    }
+    const auto& entry = model.files->entry(name);
+    if (entry.shape != tensor.shape()) {
+      wrong.push_back(fmt::format("{}: tensor '{}' is {}, config.json asks for {}",
+                                  model.files->file_of(name), name, shape_text(entry.shape),
+                                  shape_text(tensor.shape())));
+    }
+    if (!is_supported(entry.dtype)) {
+      wrong.push_back(fmt::format("{}: tensor '{}' has type {}; supported are F32, F16 and BF16",
+                                  model.files->file_of(name), name,
+                                  safetensors_dtype_name(entry.dtype)));
+    }
+  }
+  add_limited(problems, missing, "are missing");
+  add_limited(problems, wrong, "do not fit");
+}
+
+/// An output layer beside a tied embedding is a copy of it, or a mistake.
+void check_tied_output(const HuggingFaceModel& model, Problems& problems) {
+  const std::string& embedding = model.tensors.front().second;
+  if (!model.files->has(embedding)) return;
+  const at::Tensor a = model.files->tensor("lm_head.weight"), b = model.files->tensor(embedding);
+  if (a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
+      as_bits(a).equal(as_bits(b))) {
+    return;
+  }
+  problems.add(
+      "{}: 'lm_head.weight' is not '{}', though config.json says tie_word_embeddings (or leaves it "
+      "out); say false there if the output layer has weights of its own",
+      model.source.origin, embedding);
+}
+
+void check_superfluous(HuggingFaceModel& model, Problems& problems) {
+  std::set<std::string> wanted;
+  for (const auto& [tensor, name] : model.tensors) wanted.insert(name);
+  std::vector<std::string> superfluous;
+  int64_t buffers = 0;
+  for (const auto& name : model.files->names()) {
+    if (wanted.contains(name)) continue;
+    if (is_hugging_face_buffer(name)) {
+      ++buffers;
+    } else if (name == "lm_head.weight" &&
+               !model.source.config.untie_embeddings_and_output_weights) {
+      check_tied_output(model, problems);
+    } else {
+      superfluous.push_back(fmt::format("{}: tensor '{}' {} belongs to no {} of this config.json",
+                                        model.files->file_of(name), name,
+                                        shape_text(model.files->entry(name).shape),
+                                        name_of(model.config.family).architecture));
+    }
+  }
+  add_limited(problems, superfluous, "are superfluous");
+  if (buffers > 0) {
+    model.notices.push_back(fmt::format(
+        "{} tensors of masks, frequencies or positions are no weights; left out", buffers));
+  }
+}
+
+/// Each tensor's memory goes back to the system when the next one is read.
+void add_parts(HuggingFaceModel& model) {
+  const auto last = std::make_shared<std::string>();
+  for (const auto& [tensor, name] : model.tensors) {
+    for (size_t i = 0; i < tensor.parts.size(); ++i) {
+      SourceTensor part;
+      part.name = tensor.parts[i].name;
+      part.shape = tensor.parts[i].shape;
+      part.dtype = model.files->entry(name).dtype;
+      part.read = [files = model.files, tensor = tensor, name = name, i, last] {
+        if (!last->empty() && *last != name) files->release(*last);
+        *last = name;
+        return tensor.part_of(files->tensor(name), i);
+      };
+      model.source.tensors.push_back(std::move(part));
+    }
+  }
+}
+
+}  // namespace
+
+HuggingFaceModel open_hugging_face(const std::string& path, const HuggingFaceReadOptions& options) {
+  HuggingFaceModel model;
+  model.files = std::make_shared<const HuggingFaceFolder>(path);
+  const std::string config_path = model.files->config_path();
+  if (!std::filesystem::exists(config_path)) {
+    throw UsageError("{}: is not there; the weights alone do not say what model they are of",
+                     config_path);
+  }
+  Problems problems;
+  model.config = read_hugging_face_config(config_path, options, problems);
+  model.notices = model.config.notices;
+  model.source.origin = path;
+  model.source.config = model.config.model;
+  model.source.meta["hugging_face"] = {{"config", model.config.json}};
+  problems.raise_if_any();
+  const std::string prefix = name_of(model.config.family).prefix;
+  const bool prefixed = has_prefix(*model.files, prefix);
+  // Positions that were lowered are no weights' shape: only rotary models can be.
+  for (auto& tensor : hugging_face_tensors(model.config.family, model.config.model)) {
+    const bool cut = !prefixed && tensor.name.starts_with(prefix);
+    std::string name = cut ? tensor.name.substr(prefix.size()) : tensor.name;
+    model.tensors.emplace_back(std::move(tensor), std::move(name));
+  }
+  check_tensors(model, problems);
+  check_superfluous(model, problems);
+  problems.raise_if_any();
+  add_parts(model);
+  return model;
+}
+
+void check_gives_back(const Checkpoint& checkpoint, const HuggingFaceModel& model) {
+  std::vector<std::string> different;
+  const auto read = [&](const std::string& name) { return checkpoint.read_global(name); };
+  for (const auto& [tensor, name] : model.tensors) {
+    const at::Tensor ours = tensor.join(read), theirs = model.files->tensor(name);
+    const bool equal = ours.sizes() == theirs.sizes() &&
+                       ours.scalar_type() == theirs.scalar_type() &&
+                       as_bits(ours.contiguous()).equal(as_bits(theirs));
+    if (!equal) different.push_back(name);
+    model.files->release(name);
+  }
+  if (different.empty()) return;
+  throw RunError("{}: does not give back {} of {}: {}", checkpoint.folder(), different.size(),
+                 model.source.origin, fmt::join(different, ", "));
+}
+
+}  // namespace megalith
