@@ -2,11 +2,14 @@
 #
 #   CMAKE_FLAGS  more words for the configure step, e.g. CMAKE_FLAGS=-DLIBTORCH_ROOT=/opt/libtorch
 #   CTEST_FLAGS  more words for ctest, e.g. CTEST_FLAGS="-R launch"
+#   FUZZ, FUZZ_SECONDS   the fuzz targets to run (default: all), and for how long each
 
 export CMAKE_FLAGS ?=
 export CTEST_FLAGS ?=
+FUZZ ?=
+FUZZ_SECONDS ?= 60
 
-.PHONY: help setup quickstart build test bench asan tsan cuda check lint clean
+.PHONY: help setup quickstart build test bench asan tsan fuzz cuda check lint clean
 
 help:
 	@echo "make quickstart  install, build, train a small GPT-2 on two CPU ranks, sample from it"
@@ -15,6 +18,7 @@ help:
 	@echo "make check       formatting, layers, forbidden includes; make lint adds clang-tidy"
 	@echo "make bench       operators, tokenizers, preprocessing and training beside their peers, 45 minutes"
 	@echo "make asan tsan   the tests under the address or thread sanitizer"
+	@echo "make fuzz        feed the readers of foreign files with what nobody wrote, a minute each"
 	@echo "make cuda        build for CUDA and NCCL, and run the tests that need a GPU"
 	@echo "make setup       only install what is missing"
 	@echo "make clean       remove build/ (not .venv, not runs/)"
@@ -34,6 +38,9 @@ test: setup
 
 asan tsan: setup
 	@tools/test $@ $(CMAKE_FLAGS)
+
+fuzz: setup
+	@tools/fuzz --seconds $(FUZZ_SECONDS) $(FUZZ)
 
 # The tests of preset cuda are skipped one by one, visibly, where there is no GPU.
 cuda: setup

@@ -1,5 +1,5 @@
-// Times GPT-2 encoding without start-up: for each line on standard input, encodes the documents
-// once and prints processor seconds and the number of ids.
+// Times encoding without start-up, by GPT-2's two files or a tokenizer.json: for each line on
+// standard input, encodes the documents once and prints processor seconds and the number of ids.
 //
 // bench/tokenizers.py drives it, so that measurements alternate with those of other tokenizers in
 // one run. Documents are cut at the first line end after every 10,000 bytes, there as here.
@@ -26,9 +26,21 @@ std::vector<std::string> cut_into_documents(const std::string& text) {
   return documents;
 }
 
-int run(const std::string& vocab_file, const std::string& merge_file, const std::string& file) {
-  const auto tokenizer = megalith::make_tokenizer(
-      {.tokenizer_type = "GPT2BPETokenizer", .vocab_file = vocab_file, .merge_file = merge_file});
+megalith::TokenizerConfig config_of(const std::vector<std::string>& files) {
+  megalith::TokenizerConfig config;
+  if (files.size() == 1) {
+    config.tokenizer_type = "HuggingFaceTokenizer";
+    config.tokenizer_model = files[0];
+  } else {
+    config.tokenizer_type = "GPT2BPETokenizer";
+    config.vocab_file = files[0];
+    config.merge_file = files[1];
+  }
+  return config;
+}
+
+int run(const std::vector<std::string>& tokenizer_files, const std::string& file) {
+  const auto tokenizer = megalith::make_tokenizer(config_of(tokenizer_files));
   const auto documents = cut_into_documents(megalith::read_text_file(file));
   std::vector<int32_t> ids;
   for (int c; (c = std::getchar()) != EOF;) {
@@ -50,12 +62,14 @@ int run(const std::string& vocab_file, const std::string& merge_file, const std:
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 4) {
-    fmt::print(stderr, "usage: tokenizer_bench VOCAB_FILE MERGE_FILE TEXT_FILE\n");
+  if (argc != 3 && argc != 4) {
+    fmt::print(stderr,
+               "usage: tokenizer_bench VOCAB_FILE MERGE_FILE TEXT_FILE\n"
+               "       tokenizer_bench TOKENIZER_JSON TEXT_FILE\n");
     return 2;
   }
   try {
-    return run(argv[1], argv[2], argv[3]);
+    return run({argv + 1, argv + argc - 1}, argv[argc - 1]);
   } catch (const std::exception& error) {
     fmt::print(stderr, "tokenizer_bench: {}\n", error.what());
     return 1;

@@ -1,11 +1,12 @@
-"""Encoding speed of GPT-2 tokenizers on one core: megalith, tiktoken and Hugging Face tokenizers.
+"""Encoding speed of tokenizers on one core: megalith, tiktoken and Hugging Face tokenizers.
 
     .venv/bin/python bench/tokenizers.py [--bench build/release/tokenizer_bench] [--blocks 7] TEXT_FILE ...
+    .venv/bin/python bench/tokenizers.py --tokenizer-model tokenizer.json TEXT_FILE ...
 
-The three take turns on the same documents (about 10 kB each) in the same run, so that they see the same
+GPT-2's tokenizer, or with --tokenizer-model that file's (which tiktoken does not read). All take turns on the same documents (about 10 kB each) in the same run, so that they see the same
 machine. A block is one pass of each over all documents, after one pass to warm up; medians of the blocks
 are printed, start-up and file reading not included. Time is processor time, so that a busy machine does
-not show as a slow tokenizer. The three must give the same number of ids.
+not show as a slow tokenizer. All must give the same number of ids.
 Build the program with -DMEGALITH_BENCH=ON.
 """
 
@@ -25,6 +26,7 @@ sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != ROOT / "b
 sys.path.append(str(ROOT / "tests/oracles"))
 
 from tokenizer_fuzz import Oracles  # noqa: E402
+from tokenizers import Tokenizer  # noqa: E402
 
 DOCUMENT_BYTES = 10_000
 
@@ -39,8 +41,7 @@ def cut_into_documents(data):
 
 
 class Megalith:
-    def __init__(self, program, text_file):
-        words = [program, ROOT / "assets/gpt2/vocab.json", ROOT / "assets/gpt2/merges.txt", text_file]
+    def __init__(self, words):
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         text=True)
 
@@ -64,22 +65,29 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bench", default=ROOT / "build/release/tokenizer_bench")
     parser.add_argument("--blocks", type=int, default=7)
+    parser.add_argument("--tokenizer-model", help="a tokenizer.json")
     parser.add_argument("files", nargs="*", default=[ROOT / "assets/tinyshakespeare/input.txt"])
     arguments = parser.parse_args()
 
     data = b"".join(pathlib.Path(name).read_bytes() for name in arguments.files)
     documents = cut_into_documents(data)
-    oracles = Oracles(ROOT)
-    package = oracles.packages["gpt2"]
+    files = [ROOT / "assets/gpt2/vocab.json", ROOT / "assets/gpt2/merges.txt"]
+    runs = {}
+    if arguments.tokenizer_model:
+        files = [arguments.tokenizer_model]
+        package = Tokenizer.from_file(arguments.tokenizer_model)
+        package.no_truncation()
+        package.no_padding()
+    else:
+        oracles = Oracles(ROOT)
+        package = oracles.packages["gpt2"]
+        runs["tiktoken"] = lambda: timed(oracles.tiktoken.encode_ordinary, documents)
+    runs["tokenizers"] = lambda: timed(lambda d: package.encode(d, add_special_tokens=False).ids, documents)
     with tempfile.NamedTemporaryFile() as text:
         text.write(data)
         text.flush()
-        megalith = Megalith(arguments.bench, text.name)
-        runs = {
-            "megalith": megalith.run,
-            "tiktoken": lambda: timed(oracles.tiktoken.encode_ordinary, documents),
-            "tokenizers": lambda: timed(lambda d: package.encode(d).ids, documents),
-        }
+        megalith = Megalith([arguments.bench, *files, text.name])
+        runs = {"megalith": megalith.run} | runs
         speeds = {name: [] for name in runs}
         for block in range(arguments.blocks + 1):
             results = {name: run() for name, run in runs.items()}

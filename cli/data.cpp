@@ -18,9 +18,10 @@ constexpr int kMaxPrefixes = 100000;
 /// The tokenizer of the flags, or nothing when no flag of it was given.
 std::unique_ptr<Tokenizer> optional_tokenizer(const TokenizerConfig& config) {
   if (config.tokenizer_type) return make_tokenizer(config);
-  if (config.vocab_file || config.merge_file) {
+  if (config.vocab_file || config.merge_file || config.tokenizer_model) {
     throw UsageError(
-        "--vocab-file and --merge-file need --tokenizer-type, such as GPT2BPETokenizer");
+        "--vocab-file, --merge-file and --tokenizer-model need --tokenizer-type, such as "
+        "GPT2BPETokenizer");
   }
   return nullptr;
 }

@@ -76,7 +76,8 @@ int run_data_samples(const Words& words) {
   if (is_bert && !request.word_pieces) {
     throw UsageError(
         "BERT's samples are made with a vocabulary: give --tokenizer-type BertWordPieceLowerCase "
-        "(or BertWordPieceCase) and --vocab-file vocab.txt");
+        "(or BertWordPieceCase) and --vocab-file vocab.txt, or HuggingFaceTokenizer and BERT's "
+        "--tokenizer-model tokenizer.json");
   }
   request.role = IndexRole::kLoadOrBuildPrivately;
   for (const Split split : kSplits) request.wanted[static_cast<size_t>(split)] = split == which;

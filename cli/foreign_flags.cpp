@@ -137,7 +137,6 @@ void add_refused(std::vector<ForeignFlag>& flags) {
           {"deterministic-mode"});
   refused("restart with --load-if-exists instead", 0, {"inprocess-restart", "enable-ft-package"});
   refused("bin files are read by memory map", 0, {"no-mmap-bin-files"});
-  refused("use --tokenizer-type with --vocab-file", 1, {"tokenizer-model"});
   refused("vocabularies take no extra ids here", 1, {"vocab-extra-ids"}, "0");
   refused("the model is described by flags, not by a Python module", 2, {"spec"});
   refused("run files are TOML: --config", 1, {"yaml-cfg"});

@@ -113,6 +113,7 @@ int run_preprocess(const Words& words) {
   }
   problems.raise_if_any();
   const auto tokenizer = make_tokenizer(tokenizer_config);
+  for (const auto& notice : tokenizer->notices()) fmt::print(stderr, "notice: {}\n", notice);
   if (tokenizer->name().starts_with("Bert") && !config.split_sentences) {
     fmt::print(stderr, "notice: BERT is trained on sentences; --split-sentences is not given\n");
   }

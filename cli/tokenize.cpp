@@ -13,8 +13,9 @@ int run_tokenize(const Words& words) {
   std::vector<std::string> files;
   CommandLine command("megalith tokenize",
                       "Turns text into token ids, or ids into text. Reads FILE, or standard input, "
-                      "as one text and prints one JSON array. No special tokens are added or "
-                      "recognised; ill-formed UTF-8 becomes U+FFFD.");
+                      "as one text and prints one JSON array. No special tokens are added, and "
+                      "none recognised but those that a tokenizer.json lists; ill-formed UTF-8 "
+                      "becomes U+FFFD.");
   command.positional("FILE", files, "the input; standard input when absent or -", 0, 1);
   command.section("Input and output", options.fields());
   command.section("Tokenizer", tokenizer_config.fields());
@@ -22,7 +23,8 @@ int run_tokenize(const Words& words) {
       "Examples:\n"
       "  echo 'Hello world' | megalith tokenize --tokenizer-type GPT2BPETokenizer \\\n"
       "      --vocab-file assets/gpt2/vocab.json --merge-file assets/gpt2/merges.txt\n"
-      "  megalith tokenize book.txt --output book.u16 ...\n"
+      "  megalith tokenize book.txt --tokenizer-type HuggingFaceTokenizer \\\n"
+      "      --tokenizer-model FOLDER/tokenizer.json --output book.u16\n"
       "  megalith tokenize --decode book.u16 ...");
   Problems problems;
   if (!command.parse(words, problems)) return 0;
@@ -43,6 +45,7 @@ int run_tokenize(const Words& words) {
   problems.raise_if_any();
 
   const auto tokenizer = make_tokenizer(tokenizer_config);
+  for (const auto& notice : tokenizer->notices()) fmt::print(stderr, "notice: {}\n", notice);
   tokenize_file(*tokenizer, options, files.empty() ? "" : files[0]);
   return 0;
 }

@@ -30,6 +30,7 @@ TokenizerConfig tokenizer_of(const TokenizerConfig& given, const Checkpoint& che
   };
   use_file("vocab-file", given.vocab_file, config.vocab_file);
   use_file("merge-file", given.merge_file, config.merge_file);
+  use_file("tokenizer-model", given.tokenizer_model, config.tokenizer_model);
   problems.raise_if_any();
   return config;
 }

@@ -230,8 +230,7 @@ int64_t IndexedDataset::document_of_sequence(int64_t sequence) const {
   return low;
 }
 
-void IndexedDataset::read(int64_t sequence, int64_t offset, std::span<int64_t> out) const {
-  const auto count = static_cast<int64_t>(out.size());
+void IndexedDataset::check_readable(int64_t sequence, int64_t offset, int64_t count) const {
   if (sequence < 0 || sequence >= num_sequences()) {
     throw std::out_of_range(
         fmt::format("{}: sequence {} of {}", prefix_, sequence, num_sequences()));
@@ -241,8 +240,8 @@ void IndexedDataset::read(int64_t sequence, int64_t offset, std::span<int64_t> o
     throw std::out_of_range(fmt::format("{}: ids {} to {} of sequence {}, which has {}", prefix_,
                                         offset, offset + count, sequence, length));
   }
-  const int64_t start = pointers_[sequence];
   const int64_t size = token_size(type_);
+  const int64_t start = pointers_[sequence];
   if (start < 0 || start > tokens_.size() - length * size) {
     throw UsageError(
         "{}: sequence {} is said to lie at bytes {} to {} of {}, which has {}; check the dataset "
@@ -250,7 +249,11 @@ void IndexedDataset::read(int64_t sequence, int64_t offset, std::span<int64_t> o
         "megalith data verify",
         index_.path(), sequence, start, start + length * size, tokens_.path(), tokens_.size());
   }
-  read_bytes_at(start + offset * size, out);
+}
+
+void IndexedDataset::read(int64_t sequence, int64_t offset, std::span<int64_t> out) const {
+  check_readable(sequence, offset, static_cast<int64_t>(out.size()));
+  read_bytes_at(pointers_[sequence] + offset * token_size(type_), out);
 }
 
 void IndexedDataset::read_bytes_at(int64_t position, std::span<int64_t> out) const {
@@ -285,7 +288,9 @@ std::vector<int64_t> IndexedDataset::read(int64_t sequence, int64_t offset, int6
   if (length < 0 && sequence >= 0 && sequence < num_sequences()) {
     length = lengths_[static_cast<size_t>(sequence)] - offset;
   }
-  std::vector<int64_t> ids(static_cast<size_t>(std::max<int64_t>(length, 0)));
+  length = std::max<int64_t>(length, 0);
+  check_readable(sequence, offset, length);  // before memory of a size that the file made up
+  std::vector<int64_t> ids(static_cast<size_t>(length));
   read(sequence, offset, ids);
   return ids;
 }

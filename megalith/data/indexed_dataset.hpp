@@ -131,6 +131,7 @@ class IndexedDataset {
   void read_header();
   void lay_out_arrays();
   void check_ends() const;
+  void check_readable(int64_t sequence, int64_t offset, int64_t count) const;
 
   std::string prefix_;
   MappedFile index_, tokens_;

@@ -18,7 +18,7 @@ bool in_brackets(std::string_view text) {
 }
 
 [[noreturn]] void refuse(const Tokenizer& tokenizer, const std::vector<std::string>& missing) {
-  const bool of_bert = tokenizer.token_id("[UNK]").has_value();
+  const bool of_bert = tokenizer.name().starts_with("Bert");
   const std::string source =
       of_bert ? "--vocab-file " + tokenizer.description().at("vocab_file").get<std::string>()
               : "--tokenizer-type " + tokenizer.name();
@@ -26,7 +26,8 @@ bool in_brackets(std::string_view text) {
                    fmt::join(missing, ", "),
                    of_bert ? "give BERT's vocab.txt, which has each on a line of its own"
                            : "give BertWordPieceLowerCase or BertWordPieceCase with BERT's "
-                             "vocab.txt (--vocab-file)");
+                             "vocab.txt (--vocab-file), or BERT's tokenizer.json "
+                             "(HuggingFaceTokenizer, --tokenizer-model)");
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
 // GPT-2's byte-level byte pair encoding: exact, and linear in the length of the text.
 //
-// Text is cut by gpt2_splitter.hpp; a piece that is an entry of the vocabulary is one look-up, any
-// other goes through byte_pair_merges.hpp. No cache, hence no locks and no state between calls.
+// Text is cut by gpt2_splitter.hpp, pieces are encoded by byte_pair_encoder.hpp; no state between
+// calls. Reads vocab.json and merges.txt; a tokenizer.json is hugging_face_tokenizer.hpp's.
 // Radford et al., "Language Models are Unsupervised Multitask Learners" (2019), section 2.2.
 #pragma once
 
-#include "megalith/tokenizer/byte_pair_merges.hpp"
+#include "megalith/tokenizer/byte_pair_encoder.hpp"
 #include "megalith/tokenizer/gpt2_splitter.hpp"
 #include "megalith/tokenizer/gpt2_vocabulary.hpp"
 #include "megalith/tokenizer/tokenizer.hpp"
@@ -28,20 +28,10 @@ class Gpt2BpeTokenizer : public Tokenizer {
   nlohmann::ordered_json description() const override;
 
  private:
-  struct Slot {
-    uint32_t tag = 0;  // upper half of the hash
-    int32_t id = -1;
-  };
-  void index_whole_pieces();
-  void append_piece(std::string_view piece, std::vector<int32_t>& ids) const;
-  void append_bytes(std::string_view piece, std::vector<int32_t>& ids) const;
-
   std::string vocab_file_, merge_file_;
   Gpt2Splitter splitter_;
   Gpt2Vocabulary vocabulary_;
-  BytePairMerges merges_;
-  std::array<int32_t, 256> byte_ids_;
-  std::vector<Slot> whole_;  // open addressing: pieces whose encoding is one id
+  BytePairEncoder encoder_;
 };
 
 }  // namespace megalith

@@ -6,46 +6,10 @@
 
 #include "megalith/core/atomic_file.hpp"
 #include "megalith/core/error.hpp"
-#include "megalith/tokenizer/unicode.hpp"
+#include "megalith/tokenizer/byte_alphabet.hpp"
 
 namespace megalith {
 namespace {
-
-/// How GPT-2's files write bytes: printable Latin-1 as it is, the other 68 as U+0100 and up.
-class ByteAlphabet {
- public:
-  ByteAlphabet() {
-    char32_t spare = 0x100;
-    for (int byte = 0; byte < 256; ++byte) {
-      const bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte != 0xAD);
-      const char32_t code = printable ? static_cast<char32_t>(byte) : spare++;
-      code_of_[static_cast<size_t>(byte)] = code;
-      byte_of_[code] = byte;
-    }
-  }
-  char32_t code(size_t byte) const { return code_of_[byte]; }
-
-  /// The bytes of an entry. One with other characters (a special token) stands for its own text.
-  std::string bytes(const std::string& entry) const {
-    std::string bytes;
-    for (size_t at = 0; at < entry.size();) {
-      const auto [code, length] = unicode::decode(entry.data() + at);
-      const int byte = code < byte_of_.size() ? byte_of_[code] : -1;
-      if (byte < 0) return entry;
-      bytes += static_cast<char>(byte);
-      at += length;
-    }
-    return bytes;
-  }
-
- private:
-  std::array<char32_t, 256> code_of_{};
-  std::array<int, 0x144> byte_of_ = [] {
-    std::array<int, 0x144> none{};
-    none.fill(-1);
-    return none;
-  }();
-};
 
 std::string_view next_line(std::string_view& rest) {
   const size_t end = std::min(rest.find('\n'), rest.size());
@@ -95,7 +59,7 @@ Gpt2Vocabulary::Gpt2Vocabulary(const std::string& path) : path_(path) {
     if (!ids_.emplace(key, static_cast<int32_t>(id)).second) {
       throw UsageError("--vocab-file {}: '{}' stands there twice", path, key);
     }
-    bytes_[index] = alphabet.bytes(key);
+    bytes_[index] = alphabet.bytes(key).value_or(key);
   }
   if (size == 0) throw UsageError("--vocab-file {}: the vocabulary is empty", path);
 }
@@ -103,17 +67,6 @@ Gpt2Vocabulary::Gpt2Vocabulary(const std::string& path) : path_(path) {
 std::optional<int32_t> Gpt2Vocabulary::find(std::string_view entry) const {
   const auto found = ids_.find(entry);
   return found == ids_.end() ? std::nullopt : std::optional(found->second);
-}
-
-std::array<int32_t, 256> Gpt2Vocabulary::byte_ids() const {
-  const ByteAlphabet alphabet;
-  std::array<int32_t, 256> ids{};
-  for (size_t byte = 0; byte < 256; ++byte) {
-    std::string entry;
-    unicode::append_utf8(entry, alphabet.code(byte));
-    ids[byte] = find(entry).value_or(-1);
-  }
-  return ids;
 }
 
 std::vector<BytePairMerge> Gpt2Vocabulary::read_merges(const std::string& path) const {

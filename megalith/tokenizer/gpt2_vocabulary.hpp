@@ -5,7 +5,6 @@
 // into a known whole. Encoding is gpt2_bpe.hpp's.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,10 +24,10 @@ class Gpt2Vocabulary {
   int64_t size() const { return static_cast<int64_t>(bytes_.size()); }
   /// The bytes that `id` stands for.
   const std::string& bytes(int32_t id) const { return bytes_[static_cast<size_t>(id)]; }
+  /// The bytes of every id; an entry with other characters stands for its own text.
+  const std::vector<std::string>& entries() const { return bytes_; }
   /// The id of an entry as written in the file.
   std::optional<int32_t> find(std::string_view entry) const;
-  /// The ids of the 256 bytes; -1 where the vocabulary has none.
-  std::array<int32_t, 256> byte_ids() const;
 
   /// The merges of `path`, in order. Throws UsageError naming file and line.
   std::vector<BytePairMerge> read_merges(const std::string& path) const;

@@ -86,13 +86,14 @@ void for_each_line(Input& input, const std::function<void(std::string_view)>& ea
 }
 
 /// Calls `each` with parts of the text that may be encoded one by one.
-void for_each_part(Input& input, const std::function<void(std::string_view)>& each) {
+void for_each_part(const Tokenizer& tokenizer, Input& input,
+                   const std::function<void(std::string_view)>& each) {
   std::string text;
   while (input.read(text)) {
     // Only what came last can hold a new cut; a text without spaces is not searched again and
     // again.
     const size_t old = text.size() > kBlockBytes ? text.size() - kBlockBytes - 1 : 0;
-    const size_t cut = last_safe_cut(std::string_view(text).substr(old));
+    const size_t cut = tokenizer.last_safe_cut(std::string_view(text).substr(old));
     if (cut == 0) continue;
     each(std::string_view(text).substr(0, old + cut));
     text.erase(0, old + cut);
@@ -140,7 +141,7 @@ void encode(const Tokenizer& tokenizer, const TokenizeOptions& options, Input& i
     });
   } else {
     if (!binary) out += '[';
-    for_each_part(input, add);
+    for_each_part(tokenizer, input, add);
     if (!binary) out += "]\n";
   }
   output.write(out);

@@ -1,9 +1,9 @@
 // What every tokenizer offers, its flags, and the factory that makes one from them.
 //
 // A tokenizer is read-only after construction: encode() may be called by many threads at once. It
-// adds no special tokens and recognises none: "<|endoftext|>" in a text is ordinary text. Padding
-// of the vocabulary belongs to the model, not here. See gpt2_bpe.hpp, word_piece.hpp,
-// null_tokenizer.hpp for the three families.
+// adds no special tokens, and recognises none but those that a tokenizer.json lists: elsewhere
+// "<|endoftext|>" in a text is ordinary text. Padding of the vocabulary belongs to the model, not
+// here. See gpt2_bpe.hpp, word_piece.hpp, hugging_face_tokenizer.hpp, null_tokenizer.hpp.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -32,7 +32,7 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text) const;
 
   /// The text of ids; ill-formed UTF-8 is replaced. Throws UsageError on an id out of range.
-  std::string decode(std::span<const int32_t> ids) const;
+  virtual std::string decode(std::span<const int32_t> ids) const;
   /// The bytes of ids as they are, for those who put pieces together.
   virtual std::string decode_bytes(std::span<const int32_t> ids) const = 0;
 
@@ -51,6 +51,13 @@ class Tokenizer {
   virtual std::string name() const = 0;
   /// What upstream's cache descriptions say about this tokenizer, in upstream's order.
   virtual nlohmann::ordered_json description() const = 0;
+  /// What the files ask for and is not done, a sentence each, for whoever talks to the user.
+  virtual std::vector<std::string> notices() const { return {}; }
+
+  /// The last place (or 0) where `text` may be cut so that the ids of both parts, one after the
+  /// other, are the ids of the whole, whatever follows: before an ASCII space that a printable
+  /// ASCII character precedes. For texts that are never in memory as a whole.
+  virtual size_t last_safe_cut(std::string_view text) const;
 
  protected:
   /// Throws UsageError unless 0 <= id < vocab_size().
@@ -61,6 +68,7 @@ struct TokenizerConfig {
   std::optional<std::string> tokenizer_type = std::nullopt;
   std::optional<std::string> vocab_file = std::nullopt;
   std::optional<std::string> merge_file = std::nullopt;
+  std::optional<std::string> tokenizer_model = std::nullopt;
   std::optional<int64_t> vocab_size = std::nullopt;
 
   FieldList fields();
@@ -72,12 +80,11 @@ void check_tokenizer_config(const TokenizerConfig& config, Problems& problems);
 /// Finds files that are missing or cannot be read, without reading them.
 void check_tokenizer_files(const TokenizerConfig& config, Problems& problems);
 
+/// What --tokenizer-model names: the file itself, or tokenizer.json in the folder. Throws
+/// UsageError for a SentencePiece model, with the way to convert it.
+std::string tokenizer_file(const std::string& tokenizer_model);
+
 /// Throws UsageError listing what is wrong with flags or files.
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config);
-
-/// The last place (or 0) where `text` may be cut so that the ids of both parts, one after the
-/// other, are the ids of the whole, whatever follows: before an ASCII space that a printable ASCII
-/// character precedes. For texts that are never in memory as a whole.
-size_t last_safe_cut(std::string_view text);
 
 }  // namespace megalith

@@ -8,11 +8,17 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace megalith::unicode {
 
 struct CodePointRange {
   char32_t first, last;  // both included
+};
+
+struct NamedRanges {
+  std::string_view name;
+  std::span<const CodePointRange> ranges;
 };
 
 /// Every `step`-th code point from first to last has a lower-case form `delta` away.
@@ -36,6 +42,14 @@ std::span<const CodePointRange> bert_ideographs();
 std::span<const CodePointRange> bert_punctuation();
 std::span<const CodePointRange> bert_marks();
 
+// Word characters, as the package's \w of added tokens has them, and accents of every kind.
+std::span<const CodePointRange> words();
+std::span<const CodePointRange> marks();
+
 std::span<const CaseRange> lowercase();
+
+/// The general categories by their two letters ("Lu"), without Cn and Cs; in
+/// unicode_categories.cpp.
+std::span<const NamedRanges> categories();
 
 }  // namespace megalith::unicode

@@ -1,17 +1,19 @@
-// BERT's WordPiece: each word of bert_splitter.hpp as the longest known beginning, then the longest
-// known continuations ("##ing").
+// BERT's tokenizers: bert_normalizer.hpp cleans, bert_splitter.hpp cuts, word_piece_encoder.hpp
+// puts each word together from the entries of a vocab.txt.
 //
-// A word that cannot be put together, or that has more than 100 characters, is [UNK]. No [CLS] or
-// [SEP] is added. Equal to the `tokenizers` package, ids and places; Devlin et al. (2018),
-// section 3.
+// No [CLS] or [SEP] is added. On demand every piece says which bytes of the text it came from.
+// Equal to the `tokenizers` package, ids and places. A tokenizer.json is
+// hugging_face_tokenizer.hpp's.
 #pragma once
 
-#include <unordered_map>
-
+#include "megalith/tokenizer/bert_normalizer.hpp"
 #include "megalith/tokenizer/bert_splitter.hpp"
 #include "megalith/tokenizer/tokenizer.hpp"
+#include "megalith/tokenizer/word_piece_encoder.hpp"
 
 namespace megalith {
+
+enum class LetterCase { kKeep, kLower };
 
 /// A piece and the bytes of the text from its first to its last character. Accents that
 /// lower-casing dropped are outside when they stand at an end; pieces of a decomposed character
@@ -33,29 +35,21 @@ class WordPieceTokenizer : public Tokenizer {
   std::vector<TextPiece> pieces(std::string_view text) const;
   /// Words joined by spaces, continuations glued to what precedes them.
   std::string decode_bytes(std::span<const int32_t> ids) const override;
-  int64_t vocab_size() const override { return static_cast<int64_t>(tokens_.size()); }
+  int64_t vocab_size() const override { return static_cast<int64_t>(encoder_.entries().size()); }
   std::optional<int32_t> eod() const override { return std::nullopt; }
   std::optional<int32_t> pad() const override { return token_id("[PAD]"); }
-  std::optional<int32_t> token_id(std::string_view token) const override;
+  std::optional<int32_t> token_id(std::string_view token) const override {
+    return encoder_.find(token);
+  }
   std::string name() const override;
   nlohmann::ordered_json description() const override;
 
  private:
-  struct Hash {
-    using is_transparent = void;
-    size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-  };
-  using Ids = std::unordered_map<std::string, int32_t, Hash, std::equal_to<>>;
-  void append_word(std::u32string_view word, std::vector<int32_t>& ids,
-                   std::vector<size_t>* sizes = nullptr) const;
-
   std::string vocab_file_;
   LetterCase letter_case_;
+  BertNormalizer normalizer_;
   BertSplitter splitter_;
-  std::vector<std::string> tokens_;
-  Ids beginnings_, continuations_;  // the latter without their ##
-  size_t longest_bytes_ = 0;
-  int32_t unknown_ = 0;
+  WordPieceEncoder encoder_;
 };
 
 }  // namespace megalith

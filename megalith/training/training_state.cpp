@@ -28,6 +28,9 @@ nlohmann::json meta_of(RunConfig& config, const ProcessGroups& groups, const Opt
   TokenizerConfig tokenizer = config.tokenizer;  // with paths that hold from any folder
   if (tokenizer.vocab_file) tokenizer.vocab_file = absolute(tokenizer.vocab_file);
   if (tokenizer.merge_file) tokenizer.merge_file = absolute(tokenizer.merge_file);
+  if (tokenizer.tokenizer_model) {
+    tokenizer.tokenizer_model = absolute(tokenizer_file(*tokenizer.tokenizer_model));
+  }
   nlohmann::json meta;
   meta["program"] = "megalith";
   meta["iteration"] = progress.iteration;

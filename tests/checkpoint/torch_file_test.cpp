@@ -10,8 +10,6 @@
 #include "support/golden.hpp"
 #include "support/temporary_folder.hpp"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-
 namespace megalith {
 namespace {
 
@@ -202,17 +200,6 @@ TEST(TorchFile, DamageOfTheContainerIsNamed) {
   EXPECT_THAT(refused(changed), HasSubstr("encrypted"));
   const std::string stream = bytes_of("v1-stream");
   EXPECT_THAT(refused(stream.substr(0, stream.size() - 5)), HasSubstr("truncated: it ends in"));
-}
-
-/// What fuzzing found worth keeping.
-TEST(TorchFile, FuzzSeedsAreHarmless) {
-  size_t num_seeds = 0;
-  for (const auto& entry : fs::directory_iterator(MEGALITH_SOURCE_DIR "/tests/fuzz/seeds/pickle")) {
-    const std::string bytes = read_text_file(entry.path().string());
-    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
-    ++num_seeds;
-  }
-  EXPECT_GE(num_seeds, 3U);
 }
 
 /// Every prefix, and every file with one byte changed: refused or read, never worse.

@@ -93,6 +93,32 @@ TEST_F(BertData, SamplesAreUpstreams) {
   EXPECT_EQ(compared, 11U);
 }
 
+/// The golden vocabulary as a tokenizer.json, so that it says what vocab.txt says.
+TEST_F(BertData, ATokenizerJsonMakesTheSameSamples) {
+  Json vocabulary;
+  const Json file = golden("bert_samples.json");
+  for (const auto& entry : file.at("vocabulary")) {
+    vocabulary[entry.get<std::string>()] = vocabulary.size();
+  }
+  const Json model{{"type", "WordPiece"},
+                   {"unk_token", "[UNK]"},
+                   {"continuing_subword_prefix", "##"},
+                   {"max_input_chars_per_word", 100},
+                   {"vocab", vocabulary}};
+  const auto samples_by = [&](const Words& tokenizer) {
+    const auto result =
+        megalith(Words{"data", "samples"} + docs(tokenizer) + Words{"--count", "50"});
+    EXPECT_EQ(result.status, 0) << result.err;
+    return result.out;
+  };
+  const Json decoder{{"type", "WordPiece"}, {"prefix", "##"}, {"cleanup", true}};
+  const std::string samples =
+      samples_by({"--tokenizer-type", "HuggingFaceTokenizer", "--tokenizer-model",
+                  write("tokenizer.json", Json{{"decoder", decoder}, {"model", model}}.dump())});
+  EXPECT_EQ(samples, samples_by(tokenizer()));
+  EXPECT_THAT(samples, HasSubstr("padding_mask"));
+}
+
 TEST_F(BertData, TheIndexNeedsNoVocabularyAndSaysWhatIsLeftOut) {
   const auto result = megalith(Words{"data", "index"} + docs());
   ASSERT_EQ(result.status, 0) << result.err;

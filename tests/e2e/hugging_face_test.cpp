@@ -119,6 +119,43 @@ TEST_F(HuggingFaceRun, GreedyTextIsThatOfTransformersOnEveryTensorSize) {
   }
 }
 
+/// The folder's tokenizer.json is recorded: text comes back without a flag of the tokenizer. Its
+/// entries are the printable characters, so that text says which ids it is.
+TEST_F(HuggingFaceRun, ATokenizerJsonBesideTheWeightsIsRecorded) {
+  constexpr char kFirst = '!';
+  Json vocabulary;
+  for (char c = kFirst; c <= '~'; ++c) vocabulary[std::string(1, c)] = c - kFirst;
+  vocabulary["\u0120"] = 94;  // GPT-2's way to write a space
+  const auto token = [](const char* content, int id) {
+    return Json{{"id", id},        {"content", content},  {"single_word", false}, {"lstrip", false},
+                {"rstrip", false}, {"normalized", false}, {"special", true}};
+  };
+  const Json level{{"type", "ByteLevel"},
+                   {"add_prefix_space", false},
+                   {"trim_offsets", true},
+                   {"use_regex", true}};
+  const Json tokenizer{
+      {"version", "1.0"},
+      {"added_tokens", {token("<|endoftext|>", 95)}},
+      {"pre_tokenizer", level},
+      {"decoder", level},
+      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", Json::array()}}}};
+  std::filesystem::copy(kGolden + "gpt2", file("with_tokenizer"));
+  std::ofstream(file("with_tokenizer/tokenizer.json")) << tokenizer.dump();
+  const std::string save = file("imported_with_tokenizer");
+  EXPECT_THAT(checkpoint({"import-hf", file("with_tokenizer"), "--save", save}),
+              HasSubstr("HuggingFaceTokenizer"));
+
+  std::string prompt, expected;
+  for (const int id : {5, 1, 44, 2, 17}) prompt += static_cast<char>(kFirst + id);
+  for (const int id : fixed().at("gpt2").at("greedy")) expected += static_cast<char>(kFirst + id);
+  const auto result = run_process({MEGALITH_BINARY, "generate", "--load", save, "--num-threads",
+                                   "1", "--greedy", "--max-new-tokens", "12", "--prompt", prompt},
+                                  {}, 120);
+  ASSERT_EQ(result.status, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr(prompt + expected));
+}
+
 /// Rows of the embedding without a tokenizer's entry are there and are never generated.
 TEST_F(HuggingFaceRun, ATokenizerMayHaveFewerEntriesThanAnImportedModel) {
   const std::string output = file("narrow.jsonl");

@@ -1,34 +1,16 @@
-// Any bytes as a file of torch.save: refused with a UsageError or read, never worse. Seeds:
-// tests/fuzz/seeds/pickle, cut from the files of tests/oracles/upstream_checkpoints.py.
+// Any bytes as a file of torch.save: refused with a UsageError or read, never worse. The seeds with
+// a name that ends in .pt or .pkl are cut from files of tests/oracles/upstream_checkpoints.py.
 #include <ATen/ATen.h>
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <string>
+#include <span>
 
+#include "fuzz/input_file.hpp"
 #include "megalith/checkpoint/torch_file.hpp"
 #include "megalith/core/error.hpp"
 
 namespace {
-
-/// The bytes as a file that only this process sees.
-class MemoryFile {
- public:
-  MemoryFile(const uint8_t* data, size_t size) : fd_(::memfd_create("fuzz", MFD_CLOEXEC)) {
-    if (fd_ < 0 || ::write(fd_, data, size) != static_cast<ssize_t>(size)) std::abort();
-  }
-  ~MemoryFile() { ::close(fd_); }
-  MemoryFile(const MemoryFile&) = delete;
-  MemoryFile& operator=(const MemoryFile&) = delete;
-  std::string path() const { return "/proc/self/fd/" + std::to_string(fd_); }
-
- private:
-  int fd_;
-};
 
 /// Reads what a pickle says is there.
 void read_all(const megalith::TorchFile& file) {
@@ -51,8 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } catch (const megalith::UsageError&) {
   }
   try {
-    const MemoryFile memory(data, size);
-    read_all(megalith::TorchFile(memory.path()));
+    read_all(megalith::TorchFile(megalith::testing::input_file("model.pt", {data, size})));
   } catch (const megalith::UsageError&) {
   }
   return 0;

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -191,7 +192,11 @@ TEST(BytePairMerges, HeapAndScanAgreeWithTheDefinition) {
     table[{list[i].left, list[i].right}] = {i, list[i].merged};
   }
   const BytePairMerges merges(list);
-  const auto byte_ids = vocabulary.byte_ids();
+  std::array<int32_t, 256> byte_ids{};
+  for (int32_t id = 0; id < vocabulary.size(); ++id) {
+    const std::string& bytes = vocabulary.bytes(id);
+    if (bytes.size() == 1) byte_ids[static_cast<uint8_t>(bytes[0])] = id;
+  }
   std::mt19937 random(5);
   for (int round = 0; round < 400; ++round) {
     Ids ids(1 + random() % (round % 2 == 0 ? 40 : 400));

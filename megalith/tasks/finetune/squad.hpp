@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "megalith/tokenizer/bert_splitter.hpp"
+#include "megalith/tokenizer/sourced_text.hpp"
 
 namespace megalith {
 
