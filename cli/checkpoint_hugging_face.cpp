@@ -6,47 +6,25 @@
 
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
+#include "cli/hugging_face_tokenizer.hpp"
 #include "megalith/checkpoint/fixed_loss.hpp"
 #include "megalith/checkpoint/hugging_face.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/write_model.hpp"
 #include "megalith/core/output_path.hpp"
-#include "megalith/tokenizer/tokenizer.hpp"
 
 namespace megalith::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// What the folder's tokenizer files say to generate and pretrain; nothing when there are none that
-/// this program reads.
-nlohmann::json tokenizer_beside(const std::string& folder) {
-  TokenizerConfig config;
-  const auto set = [&](const std::string& flag, const std::string& value) {
-    for (const auto& field : config.fields()) {
-      if (field.name == flag) return !set_field(field, {value});
-    }
-    return false;
-  };
-  const auto file = [&](const char* name) {
-    return fs::absolute(fs::path(folder) / name).string();
-  };
-  if (fs::exists(file("tokenizer.json")) && set("tokenizer-model", file("tokenizer.json"))) {
-    set("tokenizer-type", "HuggingFaceTokenizer");
-  } else if (fs::exists(file("vocab.json")) && fs::exists(file("merges.txt"))) {
-    set("tokenizer-type", "GPT2BPETokenizer");
-    set("vocab-file", file("vocab.json"));
-    set("merge-file", file("merges.txt"));
-  } else {
-    return nullptr;
-  }
-  return fields_to_json(config.fields());
-}
-
 void print_loss(const Checkpoint& checkpoint) {
   const FixedLoss fixed = loss_of_fixed_ids(checkpoint);
-  fmt::print("  {:<10}{:.6f} in fp32 on the {} ids (i x {}) mod {}\n", "loss", fixed.loss,
-             fixed.num_ids, kFixedIdStep, checkpoint.meta()["model"]["vocab-size"].get<int64_t>());
+  const bool is_loss = fixed.kind != FixedLoss::Kind::kHiddenStates;
+  fmt::print("  {:<10}{:.6f} in fp32 on the {} ids (i x {}) mod {}{}\n",
+             is_loss ? "loss" : "states", fixed.loss, fixed.num_ids, kFixedIdStep,
+             checkpoint.meta()["model"]["vocab-size"].get<int64_t>(),
+             is_loss ? "" : ": mean absolute value");
 }
 
 int64_t num_parameters(const Checkpoint& checkpoint) {
@@ -59,10 +37,16 @@ int64_t num_parameters(const Checkpoint& checkpoint) {
 
 /// The files that make a tokenizer there, copied as they are.
 void copy_tokenizer(const std::string& from, const std::string& to) {
-  constexpr std::array kFiles = {
-      "tokenizer.json",    "tokenizer_config.json", "vocab.json",
-      "merges.txt",        "tokenizer.model",       "special_tokens_map.json",
-      "added_tokens.json", "chat_template.jinja",   "generation_config.json"};
+  constexpr std::array kFiles = {"tokenizer.json",
+                                 "tokenizer_config.json",
+                                 "vocab.json",
+                                 "vocab.txt",
+                                 "merges.txt",
+                                 "tokenizer.model",
+                                 "special_tokens_map.json",
+                                 "added_tokens.json",
+                                 "chat_template.jinja",
+                                 "generation_config.json"};
   std::vector<std::string> copied;
   for (const char* name : kFiles) {
     if (!fs::exists(fs::path(from) / name)) continue;
@@ -72,6 +56,13 @@ void copy_tokenizer(const std::string& from, const std::string& to) {
   fmt::print("  {:<10}{}\n", "tokenizer",
              copied.empty() ? "no file of one in " + from
                             : fmt::format("{} from {}", fmt::join(copied, ", "), from));
+}
+
+/// "BertForPreTraining (lm_head, pooler, binary_head)".
+std::string heads_text(const HuggingFaceModel& model) {
+  const auto heads = model.source.config.head_names();
+  if (heads.empty()) return architecture_of(model.config);
+  return fmt::format("{} ({})", architecture_of(model.config), fmt::join(heads, ", "));
 }
 
 std::optional<HuggingFaceFamily> family_named(const std::optional<std::string>& name,
@@ -96,7 +87,8 @@ int run_import_hf(const Words& words) {
   bool no_loss = false;
   CommandLine command(
       "megalith checkpoint import-hf",
-      "Makes a checkpoint of a Hugging Face model: GPT-2, Llama, Mistral, Qwen2 or Qwen3, from "
+      "Makes a checkpoint of a Hugging Face model: GPT-2, Llama, Mistral, Qwen2, Qwen3 or BERT, "
+      "from "
       "safetensors. Bits and types stay; what was written is compared with the source. Nothing is "
       "downloaded.");
   command.positional("PATH", paths, "the model's folder, its safetensors file, or its index", 1, 1);
@@ -124,12 +116,12 @@ int run_import_hf(const Words& words) {
     problems.add("{}", error.what());
   }
   problems.raise_if_any();
-  const auto tokenizer = tokenizer_beside(model.files->folder());
+  const auto tokenizer = tokenizer_beside(model.files->folder(), model.config.family);
   if (tokenizer.is_object()) model.source.meta["tokenizer"] = tokenizer;
   for (const auto& notice : model.notices) fmt::print("notice: {}\n", notice);
   const auto checkpoint = Checkpoint::open(write_model(model.source, *save, write));
-  fmt::print("{}\n  {:<10}{} with {} parameters\n", checkpoint.folder(), "model",
-             name_of(model.config.family).architecture, num_parameters(checkpoint));
+  fmt::print("{}\n  {:<10}{} with {} parameters\n", checkpoint.folder(), "model", heads_text(model),
+             num_parameters(checkpoint));
   try {
     check_gives_back(checkpoint, model);
   } catch (const RunError&) {
@@ -152,15 +144,18 @@ int run_export_hf(const Words& words) {
   bool no_loss = false;
   CommandLine command("megalith checkpoint export-hf",
                       "Writes the model of a checkpoint as a Hugging Face folder that "
-                      "AutoModelForCausalLM.from_pretrained reads: config.json and safetensors. "
+                      "from_pretrained of transformers' class reads: config.json and safetensors. "
                       "Types stay; what was written is compared with the checkpoint.");
   command.section(
       "Export",
       {{"load", &load, "A save folder, or one iter_... folder in it."},
        {"ckpt-step", &step, "The iteration to load.", at_least(0), "the latest"},
        {"save", &save, "The folder to write, which must not be there."},
-       {"model-type", &model_type, "gpt2, llama, mistral, qwen2 or qwen3.", std::nullopt,
+       {"model-type", &model_type, "gpt2, llama, mistral, qwen2, qwen3 or bert.", std::nullopt,
         "what was imported, else what the model fits"},
+       {"architecture", &options.architecture,
+        "Of BERT's classes the one to write, e.g. BertModel; heads that it has not are left out.",
+        std::nullopt, "the class that has the model's heads"},
        {"max-shard-size", &shard_gb, "Weights above so many GB go to several files.", above(0)},
        {"tokenizer", &tokenizer, "A folder whose tokenizer files are copied beside the weights."},
        {"no-loss", &no_loss, "Do not compute the loss, which takes four bytes a parameter."}});
@@ -175,10 +170,9 @@ int run_export_hf(const Words& words) {
   options.max_shard_bytes = static_cast<int64_t>(shard_gb * 1e9);
   problems.raise_if_any();
   const auto checkpoint = Checkpoint::open(*load, step);
-  const auto family = write_hugging_face(checkpoint, *save, options);
+  const auto written = write_hugging_face(checkpoint, *save, options);
   fmt::print("{}\n  {:<10}{} with {} parameters\n  {:<10}compared with {} bit for bit\n", *save,
-             "model", name_of(family).architecture, num_parameters(checkpoint), "weights",
-             checkpoint.folder());
+             "model", written.architecture, written.num_parameters, "weights", checkpoint.folder());
   if (tokenizer) copy_tokenizer(*tokenizer, *save);
   if (!no_loss) print_loss(checkpoint);
   return 0;

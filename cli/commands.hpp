@@ -14,6 +14,7 @@ int run_data(const Words& words);
 int run_data_index(const Words& words);
 int run_data_samples(const Words& words);
 int run_doctor(const Words& words);
+int run_embed(const Words& words);
 int run_export_hf(const Words& words);
 int run_evaluate(const Words& words);
 int run_evaluate_contamination(const Words& words);

@@ -25,37 +25,6 @@ std::optional<int64_t> trained_length(const Checkpoint& checkpoint) {
 
 }  // namespace
 
-/// On a terminal one line that is rewritten; elsewhere a line at every tenth and every minute.
-class Evaluation::Progress {
- public:
-  explicit Progress(bool silent) : silent_(silent) {}
-
-  void tell(int64_t done, int64_t all) {
-    if (silent_ || done == all) return;
-    const bool log_now = !line_.on_terminal() &&
-                         (done * 10 / all > tenth_ || seconds_since(last_log_) >= kLongestSilence);
-    if (!log_now && !line_.due()) return;
-    const double passed = seconds_since(start_);
-    const double share = static_cast<double>(done) / static_cast<double>(all);
-    const std::string text = fmt::format("{} of {} rows, {:.0f}%, {} left", done, all, 100 * share,
-                                         duration_text(passed * (1 - share) / share));
-    if (log_now) {
-      line_.print("evaluated " + text);
-      tenth_ = done * 10 / all;
-      last_log_ = Clock::now();
-    } else {
-      line_.show(text);
-    }
-  }
-
- private:
-  static constexpr double kLongestSilence = 60;
-  bool silent_;
-  ProgressLine line_;
-  int64_t tenth_ = 0;
-  Clock::time_point start_ = Clock::now(), last_log_ = start_;
-};
-
 Evaluation::Evaluation(const std::string& task, const std::string& summary,
                        const std::string& data_help)
     : task_(task), command_("megalith evaluate " + task, summary) {
@@ -143,7 +112,7 @@ void Evaluation::run(const std::string& inputs, const Body& body) {
     report.add("seq_length", window_, "inputs of a window");
     const auto start = Clock::now();
     {
-      Progress progress(!is_first);
+      RowProgress progress("evaluated", "rows", !is_first);
       body(model, distributed.groups(),
            {.micro_batch_size = micro_batch_size_,
             .on_progress = [&](int64_t done, int64_t all) { progress.tell(done, all); }},

@@ -52,8 +52,6 @@ class Evaluation {
   void run(const std::string& inputs, const Body& body);
 
  private:
-  /// Tells how far this rank's rows are.
-  class Progress;
   void check_window();
 
   std::string task_;

@@ -30,6 +30,7 @@ constexpr Command kCommands[] = {
     {"preprocess", run_preprocess, "turn text into an indexed dataset of token ids"},
     {"pretrain",   run_pretrain,   "train a model: megalith pretrain gpt ..."},
     {"generate",   run_generate,   "continue prompts with a trained model"},
+    {"embed",      run_embed,      "vectors or hidden states of texts, by a BERT"},
     {"evaluate",   run_evaluate,   "measure a trained model: perplexity, LAMBADA, choices"},
     {"tokenize",   run_tokenize,   "text to token ids and back"},
     {"data",       run_data,       "look at, check, merge and index datasets"},

@@ -56,4 +56,33 @@ std::string duration_text(double seconds) {
   return fmt::format("{} h {} min", whole / 3600, whole % 3600 / 60);
 }
 
+RowProgress::RowProgress(std::string verb, std::string unit, bool silent)
+    : verb_(std::move(verb)),
+      unit_(std::move(unit)),
+      silent_(silent),
+      start_(std::chrono::steady_clock::now()),
+      last_log_(start_) {}
+
+void RowProgress::tell(int64_t done, int64_t all) {
+  constexpr double kLongestSilence = 60;
+  const auto seconds_since = [](std::chrono::steady_clock::time_point start) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  };
+  if (silent_ || done == all) return;
+  const bool log_now = !line_.on_terminal() &&
+                       (done * 10 / all > tenth_ || seconds_since(last_log_) >= kLongestSilence);
+  if (!log_now && !line_.due()) return;
+  const double passed = seconds_since(start_);
+  const double share = static_cast<double>(done) / static_cast<double>(all);
+  const std::string text = fmt::format("{} of {} {}, {:.0f}%, {} left", done, all, unit_,
+                                       100 * share, duration_text(passed * (1 - share) / share));
+  if (log_now) {
+    line_.print(verb_ + " " + text);
+    tenth_ = done * 10 / all;
+    last_log_ = std::chrono::steady_clock::now();
+  } else {
+    line_.show(text);
+  }
+}
+
 }  // namespace megalith::cli

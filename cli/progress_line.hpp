@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 namespace megalith::cli {
@@ -30,5 +31,21 @@ class ProgressLine {
 
 /// "45 s", "12 min", "3 h 20 min".
 std::string duration_text(double seconds);
+
+/// How far rows are: on a terminal one line that is rewritten, elsewhere a line at every tenth and
+/// every minute.
+class RowProgress {
+ public:
+  /// "evaluated 10 of 100 rows, 10%, 45 s left".
+  RowProgress(std::string verb, std::string unit, bool silent);
+  void tell(int64_t done, int64_t all);
+
+ private:
+  std::string verb_, unit_;
+  bool silent_;
+  ProgressLine line_;
+  int64_t tenth_ = 0;
+  std::chrono::steady_clock::time_point start_, last_log_;
+};
 
 }  // namespace megalith::cli

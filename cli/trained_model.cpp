@@ -6,14 +6,13 @@
 #include <nlohmann/json.hpp>
 
 namespace megalith::cli {
-namespace {
 
-/// What the checkpoint recorded, where the flags say nothing else.
-TokenizerConfig tokenizer_of(const TokenizerConfig& given, const Checkpoint& checkpoint) {
+TokenizerConfig recorded_tokenizer(const TokenizerConfig& given, const nlohmann::json& meta,
+                                   const std::string& origin) {
   TokenizerConfig config;
-  const auto stored = checkpoint.meta().find("tokenizer");
-  if (stored != checkpoint.meta().end() && stored->is_object()) {
-    fields_from_json(config.fields(), *stored, checkpoint.folder());
+  const auto stored = meta.find("tokenizer");
+  if (stored != meta.end() && stored->is_object()) {
+    fields_from_json(config.fields(), *stored, origin);
   }
   if (given.tokenizer_type && given.tokenizer_type != config.tokenizer_type) config = {};
   if (given.tokenizer_type) config.tokenizer_type = given.tokenizer_type;
@@ -25,7 +24,7 @@ TokenizerConfig tokenizer_of(const TokenizerConfig& given, const Checkpoint& che
     if (file) recorded = file;
     if (!file && recorded && !std::filesystem::exists(*recorded)) {
       problems.add("{}: the checkpoint's tokenizer file is no longer there ({}); give --{}",
-                   *recorded, checkpoint.folder(), flag);
+                   *recorded, origin, flag);
     }
   };
   use_file("vocab-file", given.vocab_file, config.vocab_file);
@@ -35,14 +34,11 @@ TokenizerConfig tokenizer_of(const TokenizerConfig& given, const Checkpoint& che
   return config;
 }
 
-at::ScalarType compute_type(const TrainedModelFlags& flags, const Checkpoint& checkpoint) {
-  if (flags.fp32) return at::kFloat;
-  if (flags.bf16) return at::kBFloat16;
-  if (flags.fp16) return at::kHalf;
-  return weights_dtype(checkpoint);
+at::ScalarType TrainedModelFlags::compute_type(at::ScalarType stored) const {
+  if (fp32) return at::kFloat;
+  if (bf16) return at::kBFloat16;
+  return fp16 ? at::kHalf : stored;
 }
-
-}  // namespace
 
 FieldList TrainedModelFlags::fields() {
   return {
@@ -89,9 +85,10 @@ GptModel TrainedModel::load(const Distributed& distributed) const {
 TrainedModel open_trained_model(const TrainedModelFlags& flags, const TokenizerConfig& tokenizer,
                                 int64_t tensor_size, Problems& problems) {
   const Checkpoint checkpoint = Checkpoint::open(*flags.load, flags.ckpt_step);
-  TrainedModel model{checkpoint, model_config_from(checkpoint),
-                     make_tokenizer(tokenizer_of(tokenizer, checkpoint)),
-                     compute_type(flags, checkpoint)};
+  TrainedModel model{
+      checkpoint, gpt_config_from(checkpoint),
+      make_tokenizer(recorded_tokenizer(tokenizer, checkpoint.meta(), checkpoint.folder())),
+      flags.compute_type(weights_dtype(checkpoint))};
   model.config.check(tensor_size, problems);
   check_tokenizer_size(model.tokenizer->vocab_size(), checkpoint, problems);
   return model;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,7 +25,14 @@ struct TrainedModelFlags {
 
   FieldList fields();
   void check(Problems& problems) const;
+  /// The type to compute in, for weights that are stored in `stored`.
+  at::ScalarType compute_type(at::ScalarType stored) const;
 };
+
+/// What `meta` of a checkpoint recorded, where the flags say nothing else. Throws UsageError when a
+/// file is no longer there; `origin` names the checkpoint in messages.
+TokenizerConfig recorded_tokenizer(const TokenizerConfig& given, const nlohmann::json& meta,
+                                   const std::string& origin);
 
 /// Flags that pretrain has and that the checkpoint answers here.
 std::vector<ForeignFlag> model_shape_flags();

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <set>
 
+#include "megalith/checkpoint/hugging_face_bert.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 
 namespace megalith {
@@ -25,12 +26,34 @@ bool is_supported(at::ScalarType dtype) {
   return dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16;
 }
 
-/// Base models are saved without the prefix.
-bool has_prefix(const HuggingFaceFolder& files, const std::string& prefix) {
-  const auto& names = files.names();
-  return std::any_of(names.begin(), names.end(),
-                     [&](const std::string& name) { return name.starts_with(prefix); });
-}
+/// Today's names with prefix, as they are in a folder.
+class FileNames {
+ public:
+  FileNames(const HuggingFaceFolder& files, HuggingFaceFamily family)
+      : files_(files), prefix_(name_of(family).prefix), family_(family) {
+    // Base models are saved without the prefix.
+    const auto& names = files.names();
+    has_prefix_ = std::any_of(names.begin(), names.end(),
+                              [&](const std::string& name) { return name.starts_with(prefix_); });
+  }
+
+  std::string of(const std::string& name) const {
+    const std::string today = without_prefix(name);
+    if (family_ != HuggingFaceFamily::kBert || files_.has(today)) return today;
+    const std::string other = without_prefix(other_bert_name(name));
+    return files_.has(other) ? other : today;
+  }
+
+ private:
+  std::string without_prefix(const std::string& name) const {
+    const bool is_cut = !has_prefix_ && name.starts_with(prefix_);
+    return is_cut ? name.substr(prefix_.size()) : name;
+  }
+  const HuggingFaceFolder& files_;
+  std::string prefix_;
+  HuggingFaceFamily family_;
+  bool has_prefix_;
+};
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
@@ -60,19 +83,40 @@ void check_tensors(const HuggingFaceModel& model, Problems& problems) {
   add_limited(problems, wrong, "do not fit");
 }
 
+/// The name that the file has for a tensor of the table; "" when the table has no such tensor.
+std::string name_in_file(const HuggingFaceModel& model, const std::string& table_name) {
+  const auto found =
+      std::find_if(model.tensors.begin(), model.tensors.end(),
+                   [&](const auto& tensor) { return tensor.first.name == table_name; });
+  return found == model.tensors.end() ? "" : found->second;
+}
+
+/// The original in the file of what may be a copy (logits beside a tied embedding), or "".
+std::string original_of(const HuggingFaceModel& model, const std::string& name) {
+  if (model.config.family == HuggingFaceFamily::kBert) {
+    return name_in_file(model, original_of_bert_copy(name));
+  }
+  const bool is_tied_output =
+      name == "lm_head.weight" && !model.source.config.untie_embeddings_and_output_weights;
+  return is_tied_output ? model.tensors.front().second : "";
+}
+
 /// An output layer beside a tied embedding is a copy of it, or a mistake.
-void check_tied_output(const HuggingFaceModel& model, Problems& problems) {
-  const std::string& embedding = model.tensors.front().second;
-  if (!model.files->has(embedding)) return;
-  const at::Tensor a = model.files->tensor("lm_head.weight"), b = model.files->tensor(embedding);
+void check_copy(const HuggingFaceModel& model, const std::string& name, const std::string& original,
+                Problems& problems) {
+  if (!model.files->has(original)) return;
+  const at::Tensor a = model.files->tensor(name), b = model.files->tensor(original);
   if (a.sizes() == b.sizes() && a.scalar_type() == b.scalar_type() &&
       as_bits(a).equal(as_bits(b))) {
     return;
   }
+  const bool is_bert = model.config.family == HuggingFaceFamily::kBert;
   problems.add(
-      "{}: 'lm_head.weight' is not '{}', though config.json says tie_word_embeddings (or leaves it "
-      "out); say false there if the output layer has weights of its own",
-      model.source.origin, embedding);
+      "{}: '{}' is not '{}', though config.json says tie_word_embeddings (or leaves it "
+      "out); {}",
+      model.source.origin, name, original,
+      is_bert ? "BERT's logits are tied to the embedding here"
+              : "say false there if the output layer has weights of its own");
 }
 
 void check_superfluous(HuggingFaceModel& model, Problems& problems) {
@@ -84,14 +128,12 @@ void check_superfluous(HuggingFaceModel& model, Problems& problems) {
     if (wanted.contains(name)) continue;
     if (is_hugging_face_buffer(name)) {
       ++buffers;
-    } else if (name == "lm_head.weight" &&
-               !model.source.config.untie_embeddings_and_output_weights) {
-      check_tied_output(model, problems);
+    } else if (const auto original = original_of(model, name); !original.empty()) {
+      check_copy(model, name, original, problems);
     } else {
-      superfluous.push_back(fmt::format("{}: tensor '{}' {} belongs to no {} of this config.json",
-                                        model.files->file_of(name), name,
-                                        shape_text(model.files->entry(name).shape),
-                                        name_of(model.config.family).architecture));
+      superfluous.push_back(fmt::format(
+          "{}: tensor '{}' {} belongs to no {} of this config.json", model.files->file_of(name),
+          name, shape_text(model.files->entry(name).shape), architecture_of(model.config)));
     }
   }
   add_limited(problems, superfluous, "are superfluous");
@@ -122,6 +164,11 @@ void add_parts(HuggingFaceModel& model) {
 
 }  // namespace
 
+std::string architecture_of(const HuggingFaceConfig& config) {
+  return config.family == HuggingFaceFamily::kBert ? bert_architecture_of(config.model)
+                                                   : name_of(config.family).architecture;
+}
+
 HuggingFaceModel open_hugging_face(const std::string& path, const HuggingFaceReadOptions& options) {
   HuggingFaceModel model;
   model.files = std::make_shared<const HuggingFaceFolder>(path);
@@ -134,15 +181,18 @@ HuggingFaceModel open_hugging_face(const std::string& path, const HuggingFaceRea
   model.config = read_hugging_face_config(config_path, options, problems);
   model.notices = model.config.notices;
   model.source.origin = path;
-  model.source.config = model.config.model;
   model.source.meta["hugging_face"] = {{"config", model.config.json}};
   problems.raise_if_any();
-  const std::string prefix = name_of(model.config.family).prefix;
-  const bool prefixed = has_prefix(*model.files, prefix);
+  const FileNames file_names(*model.files, model.config.family);
+  if (model.config.family == HuggingFaceFamily::kBert) {
+    add_bert_heads(model.config,
+                   [&](const std::string& name) { return model.files->has(file_names.of(name)); });
+    model.notices = model.config.notices;
+  }
+  model.source.config = model.config.model;
   // Positions that were lowered are no weights' shape: only rotary models can be.
   for (auto& tensor : hugging_face_tensors(model.config.family, model.config.model)) {
-    const bool cut = !prefixed && tensor.name.starts_with(prefix);
-    std::string name = cut ? tensor.name.substr(prefix.size()) : tensor.name;
+    std::string name = file_names.of(tensor.name);
     model.tensors.emplace_back(std::move(tensor), std::move(name));
   }
   check_tensors(model, problems);

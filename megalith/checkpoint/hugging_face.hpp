@@ -1,7 +1,7 @@
 // Models of Hugging Face as checkpoints of ours, and the other way round; both ways are checked by
 // going back before they count.
 //
-// One process, no process groups, one tensor in memory at a time. GPT-2 and Llama-like decoders:
+// One process, no process groups, one tensor in memory at a time. GPT-2, Llama-like decoders, BERT:
 // hugging_face_names.hpp has the names, hugging_face_config.hpp the configuration. Weights keep
 // their type and bits.
 #pragma once
@@ -28,6 +28,9 @@ struct HuggingFaceModel {
   std::vector<std::string> notices;  // tensors that are no weights, and what the config has to say
 };
 
+/// The class of transformers whose heads the model has.
+std::string architecture_of(const HuggingFaceConfig& config);
+
 /// Opens and checks everything, reads no weights yet. `path`: a folder or a file in it. Throws
 /// UsageError that lists every field and tensor that is missing, superfluous, of a wrong shape or
 /// type, or not supported.
@@ -40,6 +43,8 @@ void check_gives_back(const Checkpoint& checkpoint, const HuggingFaceModel& mode
 
 struct HuggingFaceWriteOptions {
   std::optional<HuggingFaceFamily> family = std::nullopt;  // by the model without
+  /// Of BERT's classes the one to write, without the heads it has not; by the model without.
+  std::optional<std::string> architecture = std::nullopt;
   int64_t max_shard_bytes = 5'000'000'000;
 };
 
@@ -49,9 +54,14 @@ HuggingFaceFamily choose_family(const Checkpoint& checkpoint,
                                 std::optional<HuggingFaceFamily> wanted);
 
 /// Writes the folder `save`, which must not be there: config.json and the weights, sharded above
-/// max_shard_bytes. It gets its name when it is complete and has been read back. Returns the
-/// family. Throws UsageError or RunError; nothing is left behind then.
-HuggingFaceFamily write_hugging_face(const Checkpoint& checkpoint, const std::string& save,
-                                     const HuggingFaceWriteOptions& options = {});
+/// max_shard_bytes. It gets its name when it is complete and has been read back. Throws UsageError
+/// or RunError; nothing is left behind then.
+struct WrittenHuggingFace {
+  HuggingFaceFamily family;
+  std::string architecture;
+  int64_t num_parameters = 0;
+};
+WrittenHuggingFace write_hugging_face(const Checkpoint& checkpoint, const std::string& save,
+                                      const HuggingFaceWriteOptions& options = {});
 
 }  // namespace megalith

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 
+#include "megalith/checkpoint/hugging_face_bert.hpp"
 #include "megalith/checkpoint/hugging_face_fields.hpp"
 #include "megalith/core/atomic_file.hpp"
 
@@ -18,8 +19,10 @@ constexpr double kLargest = 1 << 30;
 std::string supported_architectures() {
   std::vector<std::string> names;
   for (const auto& family : hugging_face_families()) {
+    if (family.family == Family::kBert) continue;
     names.push_back(fmt::format("{} ({})", family.architecture, family.model_type));
   }
+  names.push_back(fmt::format("{} (bert)", fmt::join(bert_architectures(), ", ")));
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
@@ -31,8 +34,10 @@ Family family_of(const Json& json, const std::string& path) {
     architectures = json["architectures"].get<std::vector<std::string>>();
   }
   for (const auto& name : hugging_face_families()) {
+    const auto& berts = bert_architectures();
     const auto is_its = [&](const std::string& a) {
-      return a == name.architecture || a == name.base;
+      return a == name.architecture || a == name.base ||
+             (name.family == Family::kBert && std::count(berts.begin(), berts.end(), a) > 0);
     };
     const bool all = std::all_of(architectures.begin(), architectures.end(), is_its);
     if (type == name.model_type && all) return name.family;
@@ -265,12 +270,16 @@ HuggingFaceConfig read_hugging_face_config(const std::string& path,
   config.model.vocab_size = fields.required_integer("vocab_size");
   if (config.family == Family::kGpt2) {
     read_gpt2(fields, config);
-    if (options.max_position_embeddings) {
-      problems.add("--max-position-embeddings {}: the positions of GPT-2 are weights; leave it out",
-                   *options.max_position_embeddings);
-    }
+  } else if (config.family == Family::kBert) {
+    read_bert_fields(fields, config);
   } else {
     read_llama_like(fields, config, options, problems);
+  }
+  const bool is_rotary = config.model.position_embedding == PositionEmbedding::kRope;
+  if (!is_rotary && options.max_position_embeddings) {
+    problems.add("--max-position-embeddings {}: the positions of {} are weights; leave it out",
+                 *options.max_position_embeddings,
+                 config.family == Family::kBert ? "BERT" : "GPT-2");
   }
   fields.refuse_unknown(harmless_hugging_face_fields(), options.ignored_keys);
   for (const int64_t size : {config.model.num_layers, config.model.hidden_size,

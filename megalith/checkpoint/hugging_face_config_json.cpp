@@ -1,4 +1,5 @@
 // The part of hugging_face_config.hpp that writes.
+#include "megalith/checkpoint/hugging_face_bert.hpp"
 #include "megalith/checkpoint/hugging_face_config.hpp"
 
 namespace megalith {
@@ -132,6 +133,8 @@ Json llama_like_fields(Family family, const ModelConfig& config) {
 }  // namespace
 
 std::vector<std::string> hugging_face_misfits(Family family, const ModelConfig& config) {
+  if (family == Family::kBert) return bert_misfits(config);
+  if (config.bidirectional) return {"it must be a decoder, and is a BERT"};
   auto misfits =
       family == Family::kGpt2 ? gpt2_misfits(config) : llama_like_misfits(family, config);
   if (config.residual_post_layernorm) {
@@ -146,7 +149,7 @@ nlohmann::ordered_json hugging_face_config_json(Family family, const ModelConfig
   Json json = original.is_object() ? original : Json::object();
   // Today's names for what stands there under the names that every version reads.
   for (const char* key : {"rope_parameters", "dtype", "layer_types", "max_window_layers",
-                          "partial_rotary_factor", "n_ctx"}) {
+                          "partial_rotary_factor", "n_ctx", "num_labels"}) {
     json.erase(key);
   }
   json["architectures"] = {name.architecture};
@@ -154,7 +157,16 @@ nlohmann::ordered_json hugging_face_config_json(Family family, const ModelConfig
   json["torch_dtype"] = dtype;
   json["vocab_size"] = config.vocab_size;
   json["tie_word_embeddings"] = !config.untie_embeddings_and_output_weights;
-  json.update(family == Family::kGpt2 ? gpt2_fields(config) : llama_like_fields(family, config));
+  switch (family) {
+    case Family::kGpt2:
+      json.update(gpt2_fields(config));
+      break;
+    case Family::kBert:
+      json.update(bert_fields(config, json));
+      break;
+    default:
+      json.update(llama_like_fields(family, config));
+  }
   // Where nothing is said the classes take ids of their own vocabularies.
   for (const char* key : {"bos_token_id", "eos_token_id", "pad_token_id"}) {
     if (!json.contains(key)) json[key] = nullptr;

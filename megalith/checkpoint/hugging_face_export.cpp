@@ -2,11 +2,13 @@
 #include <ATen/ATen.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
 #include "megalith/checkpoint/checkpoint_writer.hpp"
 #include "megalith/checkpoint/hugging_face.hpp"
+#include "megalith/checkpoint/hugging_face_bert.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/core/atomic_file.hpp"
@@ -45,10 +47,11 @@ struct PlannedTensor {
   int64_t bytes = 0;
 };
 
-std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, HuggingFaceFamily family) {
+std::vector<PlannedTensor> plan_tensors(const Checkpoint& checkpoint, HuggingFaceFamily family,
+                                        const ModelConfig& config) {
   Problems problems;
   std::vector<PlannedTensor> planned;
-  for (auto& tensor : hugging_face_tensors(family, model_config_from(checkpoint))) {
+  for (auto& tensor : hugging_face_tensors(family, config)) {
     std::optional<at::ScalarType> dtype;
     for (const auto& part : tensor.parts) {
       const auto* stored = checkpoint.manifest().find(part.name);
@@ -102,9 +105,9 @@ void write_shard(const Checkpoint& checkpoint, const std::vector<PlannedTensor>&
   writer.commit();
 }
 
-void write_weights(const Checkpoint& checkpoint, HuggingFaceFamily family, const fs::path& folder,
-                   int64_t max_shard_bytes) {
-  const auto shards = cut_into_shards(plan_tensors(checkpoint, family), max_shard_bytes);
+void write_weights(const Checkpoint& checkpoint, HuggingFaceFamily family,
+                   const ModelConfig& config, const fs::path& folder, int64_t max_shard_bytes) {
+  const auto shards = cut_into_shards(plan_tensors(checkpoint, family, config), max_shard_bytes);
   if (shards.size() == 1) {
     write_shard(checkpoint, shards[0], (folder / kHuggingFaceWeights).string());
     return;
@@ -131,6 +134,8 @@ Json resolved(ModelConfig config) {
   config.group_query_attention = true;
   config.add_qkv_bias = config.qkv_bias();
   config.add_proj_bias = config.proj_bias();
+  const bool has_pooler = config.has_pooler();
+  config.pooler = has_pooler;
   RopeScaling& rope = config.rope_scaling;
   if (config.position_embedding != PositionEmbedding::kRope) {
     config.rotary_base = ModelConfig().rotary_base;
@@ -144,9 +149,10 @@ Json resolved(ModelConfig config) {
 }
 
 /// What was written, read as anybody's.
-void check_folder(const Checkpoint& checkpoint, const std::string& folder) {
+void check_folder(const Checkpoint& checkpoint, const ModelConfig& config,
+                  const std::string& folder) {
   const HuggingFaceModel model = open_hugging_face(folder);
-  const Json wanted = resolved(model_config_from(checkpoint)), got = resolved(model.source.config);
+  const Json wanted = resolved(config), got = resolved(model.source.config);
   for (const auto& [name, value] : wanted.items()) {
     if (got.at(name) == value) continue;
     throw RunError("{}: --{} is {}, and {} there", checkpoint.folder(), name, value.dump(),
@@ -155,17 +161,37 @@ void check_folder(const Checkpoint& checkpoint, const std::string& folder) {
   check_gives_back(checkpoint, model);
 }
 
+/// The model as its files will have it.
+ModelConfig exported_model(const Checkpoint& checkpoint, HuggingFaceFamily family,
+                           const std::optional<std::string>& architecture) {
+  const ModelConfig config = model_config_from(checkpoint);
+  if (!architecture) return config;
+  Problems problems;
+  const auto& known = bert_architectures();
+  if (family != HuggingFaceFamily::kBert) {
+    problems.add("--architecture {}: only BERT has several classes; leave it out", *architecture);
+  } else if (std::find(known.begin(), known.end(), *architecture) == known.end()) {
+    problems.add("--architecture {} is not supported; supported are {}", *architecture,
+                 fmt::join(known, ", "));
+  }
+  problems.raise_if_any();
+  ModelConfig reduced = as_bert_architecture(config, *architecture, checkpoint.folder(), problems);
+  problems.raise_if_any();
+  return reduced;
+}
+
 }  // namespace
 
 HuggingFaceFamily choose_family(const Checkpoint& checkpoint,
                                 std::optional<HuggingFaceFamily> wanted) {
-  const ModelConfig config = gpt_config_from(checkpoint);
+  const ModelConfig config = model_config_from(checkpoint);
   std::vector<HuggingFaceFamily> candidates;
   if (wanted) {
     candidates = {*wanted};
   } else {
     const Json original = original_config(checkpoint);
     for (const auto& name : hugging_face_families()) {
+      if ((name.family == HuggingFaceFamily::kBert) != config.bidirectional) continue;
       const bool is_original = original.value("model_type", "") == name.model_type;
       candidates.insert(is_original ? candidates.begin() : candidates.end(), name.family);
     }
@@ -174,15 +200,18 @@ HuggingFaceFamily choose_family(const Checkpoint& checkpoint,
   for (const auto family : candidates) {
     const auto misfits = hugging_face_misfits(family, config);
     if (misfits.empty()) return family;
-    problems.add("{}: for {}, {}", checkpoint.folder(), name_of(family).architecture,
+    problems.add("{}: for {}, {}", checkpoint.folder(),
+                 family == HuggingFaceFamily::kBert && config.bidirectional
+                     ? bert_architecture_of(config)
+                     : name_of(family).architecture,
                  fmt::join(misfits, "; "));
   }
   problems.raise_if_any();
   throw std::logic_error("no family to choose from");
 }
 
-HuggingFaceFamily write_hugging_face(const Checkpoint& checkpoint, const std::string& save,
-                                     const HuggingFaceWriteOptions& options) {
+WrittenHuggingFace write_hugging_face(const Checkpoint& checkpoint, const std::string& save,
+                                      const HuggingFaceWriteOptions& options) {
   const fs::path target =
       fs::path(save).has_filename() ? fs::path(save) : fs::path(save).parent_path();
   if (fs::exists(target)) {
@@ -192,22 +221,26 @@ HuggingFaceFamily write_hugging_face(const Checkpoint& checkpoint, const std::st
         save);
   }
   const HuggingFaceFamily family = choose_family(checkpoint, options.family);
+  const ModelConfig config = exported_model(checkpoint, family, options.architecture);
   const Json original = original_config(checkpoint);
   const std::string temporary = temporary_name(target.string(), fmt::format("{}", ::getpid()));
   TemporaryFolder guard(temporary);
   std::error_code error;
   fs::create_directories(temporary, error);
   if (error) throw UsageError("{}: cannot be made: {}", temporary, error.message());
-  write_weights(checkpoint, family, temporary, options.max_shard_bytes);
-  const auto json = hugging_face_config_json(family, model_config_from(checkpoint),
-                                             torch_name(weights_dtype(checkpoint)), original);
+  write_weights(checkpoint, family, config, temporary, options.max_shard_bytes);
+  const auto json =
+      hugging_face_config_json(family, config, torch_name(weights_dtype(checkpoint)), original);
   write_text((fs::path(temporary) / kHuggingFaceConfig).string(), json.dump(2) + "\n");
-  check_folder(checkpoint, temporary);
+  check_folder(checkpoint, config, temporary);
   sync_folder(temporary);
   fs::rename(temporary, target, error);
   if (error) throw RunError("{}: cannot be named {}: {}", temporary, save, error.message());
   guard.keep();
-  return family;
+  return {family,
+          family == HuggingFaceFamily::kBert ? bert_architecture_of(config)
+                                             : name_of(family).architecture,
+          config.num_parameters(config.vocab_size)};
 }
 
 }  // namespace megalith

@@ -148,7 +148,8 @@ const std::set<std::string>& harmless_hugging_face_fields() {
       "cls_token_id", "mask_token_id", "decoder_start_token_id", "forced_bos_token_id",
       "forced_eos_token_id", "prefix",
       // how it is trained and started from
-      "attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "summary_activation",
+      "attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop", "hidden_dropout_prob",
+      "attention_probs_dropout_prob", "classifier_dropout", "summary_activation",
       "summary_first_dropout", "summary_proj_to_labels", "summary_type", "summary_use_proj",
       "initializer_range", "gradient_checkpointing", "problem_type", "finetuning_task", "id2label",
       "label2id", "num_labels", "task_specific_params",
@@ -157,7 +158,7 @@ const std::set<std::string>& harmless_hugging_face_fields() {
       "_attn_implementation", "attn_implementation", "_attn_implementation_autoset",
       "keys_to_ignore_at_inference", "output_attentions", "output_hidden_states", "return_dict",
       "return_dict_in_generate", "torchscript", "use_bfloat16", "tf_legacy_loss",
-      "chunk_size_feed_forward", "n_ctx",
+      "chunk_size_feed_forward", "n_ctx", "output_past",
       // generation's defaults
       "max_length", "min_length", "max_new_tokens", "do_sample", "early_stopping", "num_beams",
       "num_beam_groups", "diversity_penalty", "temperature", "top_k", "top_p", "typical_p",

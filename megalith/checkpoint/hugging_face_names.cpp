@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "megalith/checkpoint/hugging_face_bert.hpp"
+
 namespace megalith {
 namespace {
 
@@ -114,7 +116,8 @@ const std::vector<HuggingFaceFamilyName>& hugging_face_families() {
       {Family::kLlama, "llama", "LlamaForCausalLM", "LlamaModel", "model."},
       {Family::kMistral, "mistral", "MistralForCausalLM", "MistralModel", "model."},
       {Family::kQwen2, "qwen2", "Qwen2ForCausalLM", "Qwen2Model", "model."},
-      {Family::kQwen3, "qwen3", "Qwen3ForCausalLM", "Qwen3Model", "model."}};
+      {Family::kQwen3, "qwen3", "Qwen3ForCausalLM", "Qwen3Model", "model."},
+      {Family::kBert, "bert", "BertForPreTraining", "BertModel", "bert."}};
   return families;
 }
 
@@ -146,6 +149,7 @@ at::Tensor HuggingFaceTensor::join(
 
 std::vector<HuggingFaceTensor> hugging_face_tensors(HuggingFaceFamily family,
                                                     const ModelConfig& config) {
+  if (family == HuggingFaceFamily::kBert) return bert_tensors(config);
   Table table(family, config);
   if (family == HuggingFaceFamily::kGpt2) {
     add_gpt2(table, config);

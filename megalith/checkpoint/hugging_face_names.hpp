@@ -3,7 +3,7 @@
 // One table serves both directions and the check between them: each foreign tensor is some of our
 // global tensors one after the other along dim 0, turned where the family stores matrices as
 // [in, out] (GPT-2's Conv1D). Knows names and shapes, no files. Source: transformers,
-// models/{gpt2,llama,mistral,qwen2,qwen3}/modeling_*.py.
+// models/{gpt2,llama,mistral,qwen2,qwen3}/modeling_*.py. BERT's part: hugging_face_bert.hpp.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -17,12 +17,12 @@
 
 namespace megalith {
 
-enum class HuggingFaceFamily { kGpt2, kLlama, kMistral, kQwen2, kQwen3 };
+enum class HuggingFaceFamily { kGpt2, kLlama, kMistral, kQwen2, kQwen3, kBert };
 
 struct HuggingFaceFamilyName {
   HuggingFaceFamily family;
   const char* model_type;    // "llama"
-  const char* architecture;  // "LlamaForCausalLM"
+  const char* architecture;  // "LlamaForCausalLM"; of BERT the one with all pretraining's heads
   const char* base;          // "LlamaModel": the same without the output layer
   const char* prefix;        // "model.": before the names of the base's tensors
 };

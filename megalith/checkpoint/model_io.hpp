@@ -6,6 +6,7 @@
 #pragma once
 
 #include "megalith/checkpoint/checkpoint.hpp"
+#include "megalith/checkpoint/model_source.hpp"
 #include "megalith/models/model.hpp"
 
 namespace megalith {
@@ -33,5 +34,24 @@ std::vector<CheckpointTensor> weights_of(const Model& model);
 /// Fills all weights, converted to the model's type, whatever tensor size saved them. Throws
 /// UsageError when something is missing or has another shape; nothing is filled then.
 void load_weights(const Checkpoint& checkpoint, Model& model);
+
+/// The same out of somebody's files, without a checkpoint of ours between.
+at::ScalarType weights_dtype(const ModelSource& source);
+void load_weights(const ModelSource& source, Model& model);
+
+/// The pooler and heads of two models that share a body.
+struct HeadMatch {
+  std::vector<std::string> loaded, drawn, unused;  // names as in ModelConfig::head_names()
+  /// "pooler and binary_head are not in it and start from random weights; its lm_head is not used",
+  /// or "" when the two have the same.
+  std::string text() const;
+};
+
+/// Which heads of `model` the checkpoint's model has: of the same name and, for classes, number.
+HeadMatch match_heads(const Checkpoint& checkpoint, const ModelConfig& model);
+
+/// As load_weights, for a new run from a checkpoint whose model has other heads: those that it does
+/// not have keep what the model was made with, which must have been drawn from a seed.
+HeadMatch load_body(const Checkpoint& checkpoint, Model& model);
 
 }  // namespace megalith

@@ -15,7 +15,6 @@ constexpr int64_t kLargestSize = 1 << 30;  // so that products of two stay whole
 constexpr std::array kUnsupported = {
     "num_experts",
     "multi_latent_attention",
-    "apply_residual_connection_post_layernorm",
     "apply_layernorm_1p",
     "rotary_interleaved",
     "use_rope_scaling",
@@ -92,6 +91,16 @@ void read_norm(const UpstreamArguments& arguments, ModelConfig& config, Problems
   }
   const char* name = arguments.real("norm_epsilon") ? "norm_epsilon" : "layernorm_epsilon";
   config.norm_epsilon = real_of(arguments, name, 1e-5, 1e-30, 1, problems);
+}
+
+/// The heads are those whose tensors are there.
+void read_bert(const UpstreamShape& shape, ModelConfig& config) {
+  config.become_bert(shape.has_order_head);
+  config.num_token_types = shape.num_token_types;
+  config.lm_head_transform = shape.has_lm_head;
+  config.num_classes = shape.num_classes;
+  config.multichoice_head = shape.has_choice_head;
+  config.pooler = shape.has_pooler && !config.has_pooler();
 }
 
 void read_widths(const UpstreamArguments& arguments, const UpstreamShape& shape,
@@ -208,8 +217,11 @@ ModelConfig upstream_model(const UpstreamArguments& arguments, const UpstreamSha
   config.add_qkv_bias = arguments.flag("add_qkv_bias").value_or(false);
   config.untie_embeddings_and_output_weights =
       arguments.flag("untie_embeddings_and_output_weights").value_or(false);
+  config.residual_post_layernorm =
+      arguments.flag("apply_residual_connection_post_layernorm").value_or(false);
   config.make_vocab_size_divisible_by =
       size_of(arguments, "make_vocab_size_divisible_by", 128, problems);
+  if (shape.is_bert()) read_bert(shape, config);
   read_heads(arguments, overrides, config, problems);
   read_positions(arguments, shape, config, problems);
   read_activation(arguments, config);

@@ -43,6 +43,12 @@ struct UpstreamShape {
   int64_t ffn_rows = 0;       // of the first matrix of the MLP: twice the width when gated
   bool has_linear_bias = true;
   bool has_output_layer = false;
+  // Of BERT; without a sentence order head it has no token types either.
+  int64_t num_token_types = 0;
+  bool has_pooler = false, has_lm_head = false, has_order_head = false, has_choice_head = false;
+  int64_t num_classes = 0;
+
+  bool is_bert() const { return num_token_types > 0 || has_pooler || has_lm_head; }
 };
 
 /// What the user says of files that do not say it themselves.

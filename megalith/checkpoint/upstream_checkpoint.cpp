@@ -172,17 +172,6 @@ void check_sizes(const UpstreamFolder& folder, const UpstreamArguments& argument
   }
 }
 
-void refuse_bert(const std::string& path, const RankTensors& tensors) {
-  for (const char* name :
-       {"lm_head.", "binary_head.", "pooler.", "embedding.tokentype_embeddings."}) {
-    const auto found = tensors.lower_bound(name);
-    if (found != tensors.end() && found->first.starts_with(name)) {
-      throw UsageError("{}: is a BERT model (it has '{}'); only GPT models are read", path,
-                       found->first);
-    }
-  }
-}
-
 UpstreamShape shape_of(const UpstreamFolder& folder, const RankTensors& tensors) {
   UpstreamShape shape;
   shape.tensor_size = folder.tensor_size;
@@ -198,6 +187,12 @@ UpstreamShape shape_of(const UpstreamFolder& folder, const RankTensors& tensors)
   shape.ffn_rows = size("decoder.layers.0.mlp.linear_fc1.weight", 0) * folder.tensor_size;
   shape.has_linear_bias = tensors.contains("decoder.layers.0.mlp.linear_fc1.bias");
   shape.has_output_layer = tensors.contains("output_layer.weight");
+  shape.num_token_types = size("embedding.tokentype_embeddings.weight", 0);
+  shape.has_pooler = tensors.contains("pooler.dense.weight");
+  shape.has_lm_head = tensors.contains("lm_head.dense.weight");
+  shape.has_order_head = tensors.contains("binary_head.weight");
+  shape.has_choice_head = tensors.contains("multichoice_head.weight");
+  shape.num_classes = size("classification_head.weight", 0);
   for (const auto& [name, part] : tensors) {
     shape.num_layers = std::max(shape.num_layers, upstream_layer(name) + 1);
   }
@@ -312,7 +307,6 @@ ModelSource read_upstream_checkpoint(const std::string& path, const UpstreamOver
     ranks.push_back(gather_rank(folder, files, rank, problems));
   }
   problems.raise_if_any();
-  refuse_bert(path, ranks.front());
   const UpstreamShape shape = shape_of(folder, ranks.front());
   ModelSource source;
   source.origin = path;

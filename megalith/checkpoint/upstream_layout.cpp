@@ -115,6 +115,45 @@ std::vector<SourceTensor> assemble_gate_up(const UpstreamTensor& spec, const Par
   return tensors;
 }
 
+void add_heads(const ModelConfig& config, int64_t vocab_rows, std::vector<UpstreamTensor>& list) {
+  const int64_t h = config.hidden_size;
+  const auto add_linear = [&](bool has, const std::string& name, int64_t outputs) {
+    if (!has) return;
+    list.push_back({name + ".weight", {outputs, h}, Cut::kNone});
+    list.push_back({name + ".bias", {outputs}, Cut::kNone});
+  };
+  add_linear(config.lm_head_transform, "lm_head.dense", h);
+  if (config.lm_head_transform) {
+    list.push_back({"lm_head.bias", {vocab_rows}, Cut::kRows});
+    list.push_back({"lm_head.layernorm.weight", {h}, Cut::kNone});
+    if (config.normalization == Normalization::kLayerNorm) {
+      list.push_back({"lm_head.layernorm.bias", {h}, Cut::kNone});
+    }
+  }
+  add_linear(config.has_pooler(), "pooler.dense", h);
+  add_linear(config.binary_head, "binary_head", 2);
+  add_linear(config.num_classes > 0, "classification_head", config.num_classes);
+  add_linear(config.multichoice_head, "multichoice_head", 1);
+}
+
+/// With the layers' names as in the spec.
+std::vector<SourceTensor> assemble_decoder(const UpstreamTensor& spec,
+                                           std::vector<UpstreamPart> list,
+                                           const ModelConfig& config, double version) {
+  const auto parts = std::make_shared<const std::vector<UpstreamPart>>(std::move(list));
+  if (spec.cut == Cut::kQueryKeyValue) return assemble_qkv(spec, parts, config, version);
+  if (spec.cut == Cut::kGateUp) return assemble_gate_up(spec, parts);
+  const bool is_vocabulary = spec.name == "embedding.word_embeddings.weight" ||
+                             spec.name == "output_layer.weight" || spec.name == "lm_head.bias";
+  std::vector<int64_t> shape = spec.shape;
+  if (is_vocabulary) shape[0] = config.vocab_size;
+  const int64_t dim = cut_dim(spec.cut), rows = shape[0];
+  return {{spec.name, parts->front().tensor.dtype, shape, [=] {
+             const auto whole = join(parts, dim, [](const at::Tensor& part) { return part; });
+             return whole.narrow(0, 0, rows);
+           }}};
+}
+
 }  // namespace
 
 std::vector<UpstreamTensor> upstream_tensors(const ModelConfig& config, int64_t vocab_rows) {
@@ -125,6 +164,10 @@ std::vector<UpstreamTensor> upstream_tensors(const ModelConfig& config, int64_t 
     list.push_back(
         {"embedding.position_embeddings.weight", {config.max_position_embeddings, h}, Cut::kNone});
   }
+  if (config.num_token_types > 0) {
+    list.push_back(
+        {"embedding.tokentype_embeddings.weight", {config.num_token_types, h}, Cut::kNone});
+  }
   for (int64_t layer = 0; layer < config.num_layers; ++layer) add_layer(config, layer, list);
   list.push_back({"decoder.final_layernorm.weight", {h}, Cut::kNone});
   if (config.normalization == Normalization::kLayerNorm) {
@@ -133,6 +176,7 @@ std::vector<UpstreamTensor> upstream_tensors(const ModelConfig& config, int64_t 
   if (config.untie_embeddings_and_output_weights) {
     list.push_back({"output_layer.weight", {vocab_rows, h}, Cut::kRows});
   }
+  add_heads(config, vocab_rows, list);
   return list;
 }
 
@@ -172,18 +216,13 @@ std::optional<std::string> part_mistake(const UpstreamTensor& spec,
 
 std::vector<SourceTensor> assemble(const UpstreamTensor& spec, std::vector<UpstreamPart> list,
                                    const ModelConfig& config, double version) {
-  const auto parts = std::make_shared<const std::vector<UpstreamPart>>(std::move(list));
-  if (spec.cut == Cut::kQueryKeyValue) return assemble_qkv(spec, parts, config, version);
-  if (spec.cut == Cut::kGateUp) return assemble_gate_up(spec, parts);
-  const bool is_vocabulary =
-      spec.name == "embedding.word_embeddings.weight" || spec.name == "output_layer.weight";
-  std::vector<int64_t> shape = spec.shape;
-  if (is_vocabulary) shape[0] = config.vocab_size;
-  const int64_t dim = cut_dim(spec.cut), rows = shape[0];
-  return {{spec.name, parts->front().tensor.dtype, shape, [=] {
-             const auto whole = join(parts, dim, [](const at::Tensor& part) { return part; });
-             return whole.narrow(0, 0, rows);
-           }}};
+  auto tensors = assemble_decoder(spec, std::move(list), config, version);
+  constexpr std::string_view kStack = "decoder.";
+  for (auto& tensor : tensors) {
+    if (!config.bidirectional || !tensor.name.starts_with(kStack)) continue;
+    tensor.name = "encoder." + tensor.name.substr(kStack.size());
+  }
+  return tensors;
 }
 
 }  // namespace megalith

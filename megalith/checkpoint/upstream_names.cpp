@@ -14,13 +14,14 @@ using Renaming = std::pair<std::string_view, std::string_view>;
 constexpr std::string_view kLayers = "decoder.layers.";
 
 /// Beginnings, tried one after the other.
-constexpr std::array<Renaming, 6> kBeginnings = {{
+constexpr std::array<Renaming, 7> kBeginnings = {{
     {"module.", ""},
     {"language_model.", ""},
     {"transformer.", "decoder."},
     {"encoder.", "decoder."},
     {"word_embeddings_for_head.", "output_layer."},  // the last stage's copy of the embedding
-    {"lm_head.layernorm.", "lm_head.layer_norm."},
+    {"lm_head.layer_norm.", "lm_head.layernorm."},   // core's, of BERT
+    {"output_layer.bias", "lm_head.bias"},
 }};
 
 /// Whole middles and ends of a name inside a layer, tried one after the other.

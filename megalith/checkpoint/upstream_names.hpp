@@ -13,7 +13,8 @@ namespace megalith {
 /// "language_model.transformer.layers.3.attention.dense.weight" (v1.0),
 /// "language_model.encoder.layers.3.self_attention.dense.weight" (2021 on) and
 /// "decoder.layers.3.self_attention.linear_proj.weight" (core) all give the last, with the layer
-/// counted from `first_layer`. BERT's heads, pooler and segment embeddings keep core's names.
+/// counted from `first_layer`. The layers of BERT, core's "encoder.", are "decoder." here as well;
+/// its heads, pooler and segment embeddings have this project's names.
 /// "" for what is no weight: frequencies of rotary positions, states of fused layers.
 std::string upstream_name(std::string_view path, int64_t first_layer);
 

@@ -44,8 +44,24 @@ int64_t ModelConfig::num_parameters(int64_t vocab) const {
   if (untie_embeddings_and_output_weights) total += vocab * h;
   total += num_token_types * h;
   if (lm_head_transform) total += h * h + h + norm + vocab;
-  if (binary_head) total += h * h + h + 2 * h + 2;
-  return total;
+  if (has_pooler()) total += h * h + h;
+  const int64_t scores =
+      2 * int64_t{binary_head} + num_classes + int64_t{multichoice_head} + 2 * int64_t{qa_head};
+  return total + scores * (h + 1);
+}
+
+std::vector<std::string> ModelConfig::head_names() const {
+  std::vector<std::string> names;
+  const auto add = [&](bool has, const char* name) {
+    if (has) names.emplace_back(name);
+  };
+  add(lm_head_transform, "lm_head");
+  add(has_pooler(), "pooler");
+  add(binary_head, "binary_head");
+  add(num_classes > 0, "classification_head");
+  add(multichoice_head, "multichoice_head");
+  add(qa_head, "qa_head");
+  return names;
 }
 
 void ModelConfig::become_bert(bool with_binary_head) {
@@ -115,7 +131,12 @@ FieldList ModelConfig::family_fields() {
       {"bidirectional-attention", &bidirectional, "Attention sees what comes later, too."},
       {"num-tokentypes", &num_token_types, "Rows of the embedding of token types.", at_least(0)},
       {"lm-head-transform", &lm_head_transform, "Dense, GeLU, norm before the logits; a bias."},
+      {"pooler", &pooler, "Dense and tanh on the first position, for no head."},
       {"binary-head", &binary_head, "Pooler and sentence order head."},
+      {"num-classes", &num_classes, "Pooler and a head of so many classes.",
+       between(0, kLargestWidth)},
+      {"multichoice-head", &multichoice_head, "Pooler and a score for each choice."},
+      {"qa-head", &qa_head, "Scores of where an answer begins and ends."},
   };
 }
 

@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "megalith/core/fields.hpp"
 #include "megalith/layers/rotary.hpp"
@@ -52,11 +54,20 @@ struct ModelConfig {
   bool bidirectional = false;      // attention sees what comes later, too
   int64_t num_token_types = 0;     // rows of an embedding of token types; 0: none
   bool lm_head_transform = false;  // dense, GeLU, norm before the logits, and a bias on them
+  bool pooler = false;             // dense and tanh on the first position, for no head
   bool binary_head = false;        // pooler and sentence order head
+  // Heads of tasks, from fine-tuning or an import.
+  int64_t num_classes = 0;        // pooler and classification_head of so many; 0: none
+  bool multichoice_head = false;  // pooler and a score for each choice
+  bool qa_head = false;           // where an answer begins and ends: two scores for each position
 
   /// BERT's variants: bidirectional, two token types, a transform in the language-model head, and
   /// pooler and sentence order head unless `with_binary_head` is false (--bert-no-binary-head).
   void become_bert(bool with_binary_head);
+  bool has_pooler() const { return pooler || binary_head || num_classes > 0 || multichoice_head; }
+  /// Pooler and heads, by the names their parameters begin with: {"lm_head", "pooler",
+  /// "binary_head"}. What a GPT has is none.
+  std::vector<std::string> head_names() const;
   /// Which command trains it: "gpt" or "bert".
   const char* family() const { return bidirectional ? "bert" : "gpt"; }
 

@@ -27,16 +27,24 @@ BertModel::BertModel(const ModelConfig& config, const ProcessGroups& groups, at:
                      at::Device device, std::optional<int64_t> seed)
     : Model(config, groups, dtype, device),
       encoder_(builder(seed), "encoder", config, tensor()),
-      lm_head_(builder(seed).scope("lm_head"), config, encoder_.word_embeddings(), tensor()),
       vocab_range_(
           vocab_range(config.vocab_size, config.padded_vocab_size(tensor().size()), tensor())) {
-  TORCH_CHECK(config.bidirectional && config.lm_head_transform &&
-                  !config.untie_embeddings_and_output_weights,
+  TORCH_CHECK(config.bidirectional && !config.untie_embeddings_and_output_weights,
               "BertModel: the configuration is not a BERT's; see ModelConfig::become_bert");
-  if (!config.binary_head) return;
-  const Init init = Init::normal(config.init_method_std);
-  pooler_.emplace(builder(seed), "pooler.dense", config.hidden_size, config.hidden_size, init);
-  binary_head_.emplace(builder(seed), "binary_head", config.hidden_size, 2, init);
+  if (config.lm_head_transform) {
+    lm_head_.emplace(builder(seed).scope("lm_head"), config, encoder_.word_embeddings(), tensor());
+  }
+  const auto add = [&](bool has, std::optional<ReplicatedLinear>& layer, const char* name,
+                       int64_t outputs) {
+    if (!has) return;
+    layer.emplace(builder(seed), name, config.hidden_size, outputs,
+                  Init::normal(config.init_method_std));
+  };
+  add(config.has_pooler(), pooler_, "pooler.dense", config.hidden_size);
+  add(config.binary_head, binary_head_, "binary_head", 2);
+  add(config.num_classes > 0, classification_head_, "classification_head", config.num_classes);
+  add(config.multichoice_head, multichoice_head_, "multichoice_head", 1);
+  add(config.qa_head, qa_head_, "qa_head", 2);
 }
 
 at::Tensor BertModel::hidden_states(const ModelInput& input, LayerContext& context,
@@ -44,12 +52,28 @@ at::Tensor BertModel::hidden_states(const ModelInput& input, LayerContext& conte
   return encoder_.forward(input, context, plan);
 }
 
+at::Tensor BertModel::logits(const at::Tensor& hidden) const {
+  return lm_head_.value().forward(hidden);
+}
+
 at::Tensor BertModel::pooled(const at::Tensor& hidden) const {
-  return pooler_->forward(hidden.select(0, 0)).tanh();
+  return pooler_.value().forward(hidden.select(0, 0)).tanh();
 }
 
 at::Tensor BertModel::order_logits(const at::Tensor& pooled) const {
-  return binary_head_->forward(pooled);
+  return binary_head_.value().forward(pooled);
+}
+
+at::Tensor BertModel::class_logits(const at::Tensor& pooled) const {
+  return classification_head_.value().forward(pooled);
+}
+
+at::Tensor BertModel::choice_logits(const at::Tensor& pooled) const {
+  return multichoice_head_.value().forward(pooled);
+}
+
+at::Tensor BertModel::span_logits(const at::Tensor& hidden) const {
+  return qa_head_.value().forward(hidden);
 }
 
 std::vector<std::string> BertModel::loss_names() const {
@@ -59,6 +83,7 @@ std::vector<std::string> BertModel::loss_names() const {
 
 std::vector<LossPart> BertModel::losses(const ModelInput& input, const Targets& targets,
                                         LayerContext& context, const RecomputePlan& plan) const {
+  TORCH_CHECK(lm_head_, "BertModel: no language-model head to be pretrained");
   const at::Tensor hidden = hidden_states(input, context, plan);  // [S, B, H]
   std::vector<LossPart> parts{masked_token_loss(hidden, targets)};
   if (config().binary_head) parts.push_back(order_loss(hidden, targets));

@@ -27,21 +27,30 @@ class LanguageModelHead {
   at::Tensor bias_;             // [V/t]
 };
 
+/// The encoder with the heads that its configuration names; to be pretrained it needs the
+/// language-model head.
 class BertModel final : public Model {
  public:
-  /// `config` as become_bert() makes it. Throws c10::Error when it is not.
+  /// `config` as become_bert() makes it, with any of the heads. Throws c10::Error when it is not.
   BertModel(const ModelConfig& config, const ProcessGroups& groups, at::ScalarType dtype,
             at::Device device, std::optional<int64_t> seed);
 
   /// -> hidden states after the final norm [S, B, H]. Communicates: tensor, both.
   at::Tensor hidden_states(const ModelInput& input, LayerContext& context,
                            const RecomputePlan& plan = {}) const;
+  // Each of these needs its head: config().head_names(). No dropout is in them.
   /// hidden [..., H] -> logits [..., V/t] with columns of padding. Communicates: tensor, backward.
-  at::Tensor logits(const at::Tensor& hidden) const { return lm_head_.forward(hidden); }
-  /// hidden [S, B, H] -> tanh(dense(first position)) [B, H]. Needs config().binary_head.
+  at::Tensor logits(const at::Tensor& hidden) const;
+  /// hidden [S, B, H] -> tanh(dense(first position)) [B, H].
   at::Tensor pooled(const at::Tensor& hidden) const;
-  /// pooled [B, H] -> [B, 2]: of parts in their order, and swapped. Needs config().binary_head.
+  /// pooled [B, H] -> [B, 2]: of parts in their order, and swapped.
   at::Tensor order_logits(const at::Tensor& pooled) const;
+  /// pooled [B, H] -> [B, num_classes].
+  at::Tensor class_logits(const at::Tensor& pooled) const;
+  /// pooled [B, H] -> [B, 1]: of each row as the right choice.
+  at::Tensor choice_logits(const at::Tensor& pooled) const;
+  /// hidden [S, B, H] -> [S, B, 2]: of each position as the answer's first and last.
+  at::Tensor span_logits(const at::Tensor& hidden) const;
 
   /// "lm loss", the mean over the masked tokens, and "sop loss", the mean over the pairs.
   std::vector<std::string> loss_names() const override;
@@ -54,8 +63,9 @@ class BertModel final : public Model {
   LossPart order_loss(const at::Tensor& hidden, const Targets& targets) const;
 
   Transformer encoder_;
-  LanguageModelHead lm_head_;
-  std::optional<ReplicatedLinear> pooler_, binary_head_;
+  std::optional<LanguageModelHead> lm_head_;
+  std::optional<ReplicatedLinear> pooler_, binary_head_, classification_head_, multichoice_head_,
+      qa_head_;
   VocabRange vocab_range_;
 };
 

@@ -95,7 +95,9 @@ int64_t rank_parameters(const PlanRequest& r) {
   }
   whole += m.num_token_types * m.hidden_size;
   if (m.lm_head_transform) whole += m.hidden_size * (m.hidden_size + 1) + norm;
-  if (m.binary_head) whole += m.hidden_size * (m.hidden_size + 1) + 2 * m.hidden_size + 2;
+  if (m.has_pooler()) whole += m.hidden_size * (m.hidden_size + 1);
+  whole += (m.hidden_size + 1) * (2 * int64_t{m.binary_head} + m.num_classes +
+                                  int64_t{m.multichoice_head} + 2 * int64_t{m.qa_head});
   const int64_t total = m.num_parameters(m.padded_vocab_size(r.layout.tensor));
   return whole + (total - whole) / r.layout.tensor;
 }

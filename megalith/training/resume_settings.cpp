@@ -71,14 +71,23 @@ std::string value_text(const Json& value) {
   return words.empty() ? "none" : fmt::format("{}", fmt::join(words, " "));
 }
 
+/// A new run from a checkpoint's weights may have other heads: model_io.hpp, load_body.
+enum class Heads { kMustAgree, kMayDiffer };
+
+bool is_of_heads(const std::string& field) {
+  static const std::set<std::string> kFields{"lm-head-transform", "pooler",           "binary-head",
+                                             "num-classes",       "multichoice-head", "qa-head"};
+  return kFields.contains(field);
+}
+
 std::vector<std::string> shape_mistakes(const ModelConfig& wanted, const ModelConfig& stored,
-                                        bool with_vocabulary) {
+                                        bool with_vocabulary, Heads heads) {
   if (wanted.bidirectional != stored.bidirectional) {
     return {fmt::format("it holds a model of megalith pretrain {}, and this is pretrain {}",
                         stored.family(), wanted.family())};
   }
   std::vector<std::string> mistakes;
-  if (wanted.binary_head != stored.binary_head) {
+  if (heads == Heads::kMustAgree && wanted.binary_head != stored.binary_head) {
     mistakes.push_back(fmt::format(
         "--bert-no-binary-head: the checkpoint's model has {} sentence order head, and this run's "
         "{}",
@@ -88,7 +97,15 @@ std::vector<std::string> shape_mistakes(const ModelConfig& wanted, const ModelCo
   for (const auto& [flag, value] : of_flags.items()) {
     const Json& saved = of_checkpoint.at(flag);
     const bool is_told = flag == "binary-head" || (flag == "vocab-size" && !with_vocabulary);
-    if (saved == value || is_told) continue;
+    const bool may_differ = heads == Heads::kMayDiffer && is_of_heads(flag);
+    if (saved == value || is_told || may_differ) continue;
+    if (flag == "num-tokentypes") {
+      mistakes.push_back(
+          fmt::format("the checkpoint's model has {} token types, this run's {}; give "
+                      "--use-checkpoint-args",
+                      value_text(saved), value_text(value)));
+      continue;
+    }
     mistakes.push_back(fmt::format(
         "{}{}: the checkpoint says {}, the flags say {}", flag == "vocab-size" ? "" : "--",
         flag == "vocab-size" ? "size of the tokenizer's vocabulary" : flag, value_text(saved),
@@ -229,7 +246,18 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
     config.bert.no_binary_head = !stored.binary_head;
     config.choose_model(stored.family());
   }
-  for (const auto& mistake : shape_mistakes(config.model, stored, /*with_vocabulary=*/false)) {
+  if (config.is_bert() && stored.bidirectional) {
+    config.model.num_token_types = stored.num_token_types;
+    if (config.model.binary_head && stored.num_token_types < 2) {
+      problems.add(
+          "--load {}: its model has {} token types, and pairs of sentences need two; train "
+          "it by --bert-no-binary-head",
+          checkpoint->folder(), stored.num_token_types);
+    }
+  }
+  const Heads heads = config.checkpoint.finetune ? Heads::kMayDiffer : Heads::kMustAgree;
+  for (const auto& mistake :
+       shape_mistakes(config.model, stored, /*with_vocabulary=*/false, heads)) {
     if (config.is_bert() != stored.bidirectional) {
       problems.add("--load {}: {}", checkpoint->folder(), mistake);
       continue;
@@ -242,7 +270,9 @@ SettingsReview review_settings(RunConfig& config, const Layout& layout, int64_t 
                                const Checkpoint& checkpoint) {
   SettingsReview review;
   const auto& meta = checkpoint.meta();
-  review.mistakes = shape_mistakes(config.model, model_config_from(checkpoint), true);
+  review.mistakes =
+      shape_mistakes(config.model, model_config_from(checkpoint), true,
+                     config.checkpoint.finetune ? Heads::kMayDiffer : Heads::kMustAgree);
   const bool resumes = !config.checkpoint.finetune && !config.checkpoint.no_load_optim;
   if (resumes && checkpoint.names("optimizer").empty()) {
     review.mistakes.push_back(

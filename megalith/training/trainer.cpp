@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "megalith/checkpoint/checkpoint.hpp"
+#include "megalith/checkpoint/model_io.hpp"
 #include "megalith/checkpoint/save_folder.hpp"
 #include "megalith/data/batch_loader.hpp"
 #include "megalith/parallel/collectives.hpp"
@@ -69,9 +70,11 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
   open_data();
 
   groups_.calls().set_phase("building the model");
-  model_ = make_model(config_.model, groups_, config_.training.compute_type(),
-                      distributed_.device(),
-                      checkpoint_ ? std::nullopt : std::optional(config_.training.seed));
+  const bool is_loaded_whole =
+      checkpoint_ && match_heads(*checkpoint_, config_.model).drawn.empty();
+  model_ =
+      make_model(config_.model, groups_, config_.training.compute_type(), distributed_.device(),
+                 is_loaded_whole ? std::nullopt : std::optional(config_.training.seed));
   const int64_t bucket = config_.training.ddp_bucket_size.value_or(
       std::max<int64_t>(40'000'000, 1'000'000 * data_size));
   gradients_ = std::make_unique<GradientBuffer>(model_->parameters(), groups_.data(),

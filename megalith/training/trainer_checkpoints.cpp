@@ -60,9 +60,11 @@ void Trainer::resume() {
   const bool is_saved_already = !flags.finetune && !flags.no_load_optim && flags.save &&
                                 std::filesystem::equivalent(*flags.save, *flags.load);
   if (is_saved_already) last_saved_ = progress_.iteration;
+  const std::string heads = match_heads(*checkpoint_, model_->config()).text();
   start_line_ =
       flags.finetune
-          ? fmt::format("starting from the weights of {}", checkpoint_->folder())
+          ? fmt::format("starting from the weights of {}{}{}", checkpoint_->folder(),
+                        heads.empty() ? "" : "; ", heads)
           : fmt::format("resumed at iteration {} ({} samples consumed) from {}",
                         progress_.iteration, progress_.consumed_samples, checkpoint_->folder());
   checkpoint_.reset();

@@ -108,7 +108,7 @@ TrainingProgress load_training_state(RunConfig& config, const Checkpoint& checkp
     checkpoint.read(resumed_tensors(checkpoint, model, optimizer));
     optimizer.restore(checkpoint.meta().at("training").at("optimizer_updates"));
   } else {
-    checkpoint.read(weights_of(model), Checkpoint::DtypeMismatch::kConvert);
+    load_body(checkpoint, model);  // heads differ only in a new run: resume_settings.hpp
     optimizer.adopt_parameters();
   }
   const auto& meta = checkpoint.meta();

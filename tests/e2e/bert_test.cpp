@@ -209,12 +209,67 @@ TEST_F(Bert, KnowsItsCheckpointsFromThoseOfOthers) {
   result = run_process(
       {MEGALITH_BINARY, "checkpoint", "export-hf", "--load", save, "--save", file("exported")});
   EXPECT_EQ(result.status, 2);
-  EXPECT_THAT(result.err, HasSubstr("holds a bert model"));
+  EXPECT_THAT(result.err, HasSubstr("transformers has no BERT class"));
   // Without the head by the checkpoint's word.
   const std::string headless = file("headless");
   train_bert(1, {"--train-iters", "1", "--save", headless, "--bert-no-binary-head"});
   EXPECT_THAT(train_bert(1, {"--train-iters", "2", "--load", headless, "--use-checkpoint-args"}),
               AllOf(HasSubstr("resumed at iteration 1"), Not(HasSubstr("sop loss"))));
+}
+
+/// Models that transformers made: an encoder with a pooler, and one with three token types.
+TEST_F(Bert, GoesOnFromAnImportWithOtherHeadsAndComesBackOut) {
+  const std::string golden = std::string(MEGALITH_SOURCE_DIR) + "/tests/golden/hugging_face_bert/";
+  const std::string imported = file("imported"), types = file("imported_types");
+  checkpoint({"import-hf", golden + "model", "--save", imported, "--no-loss"});
+  checkpoint({"import-hf", golden + "pretraining", "--save", types, "--no-loss"});
+  write("further.toml", fmt::format(R"(
+seq-length = 12
+micro-batch-size = 2
+global-batch-size = 8
+train-iters = 3
+lr = 0.005
+eval-iters = 1
+log-interval = 1
+split = "80,10,10"
+tokenizer-type = "BertWordPieceLowerCase"
+vocab-file = "{}"
+make-vocab-size-divisible-by = 8
+hidden-dropout = 0
+attention-dropout = 0
+data-path = ["{}"]
+num-threads = 1
+)",
+                                    file("vocab.txt"), file("sentences_text_sentence")));
+  const auto further = [&](int64_t ranks, const std::string& load, const Words& flags) {
+    Words words{MEGALITH_BINARY};
+    if (ranks > 1) words = words + Words{"launch", "--nproc-per-node", std::to_string(ranks)};
+    return run_process(words +
+                           Words{"pretrain", "bert", "--config", file("further.toml"), "--load",
+                                 load, "--use-checkpoint-args"} +
+                           flags,
+                       {}, kBertPatience);
+  };
+  // Without a sentence order head, as the import.
+  const auto one = further(1, imported, {"--finetune", "--save", file("further_1")});
+  ASSERT_EQ(one.status, 0) << one.err;
+  EXPECT_THAT(one.out, AllOf(HasSubstr("lm_head is not in it and starts from random weights"),
+                             HasSubstr("its pooler is not used"), Not(HasSubstr("sop loss"))));
+  const auto two =
+      further(2, imported, kTensor2 + Words{"--finetune", "--save", file("further_2")});
+  ASSERT_EQ(two.status, 0) << two.err;
+  expect_near(file("further_2"), file("further_1"));
+  const auto resumed = further(1, imported, {});
+  EXPECT_EQ(resumed.status, 2);
+  EXPECT_THAT(resumed.err, HasSubstr("--finetune"));
+  EXPECT_THAT(checkpoint({"export-hf", "--load", file("further_2"), "--save", file("masked_lm")}),
+              HasSubstr("BertForMaskedLM"));
+
+  const auto whole = further(2, types, kTensor2 + Words{"--finetune", "--save", file("further_3")});
+  ASSERT_EQ(whole.status, 0) << whole.err;
+  EXPECT_THAT(whole.out, AllOf(HasSubstr("sop loss"), Not(HasSubstr("random weights"))));
+  EXPECT_THAT(checkpoint({"export-hf", "--load", file("further_3"), "--save", file("both_heads")}),
+              HasSubstr("BertForPreTraining"));
 }
 
 TEST_F(Bert, RefusesWhatHasNoMeaningForIt) {

@@ -259,8 +259,11 @@ TEST_F(HuggingFaceRun, MistakesAreUsageErrorsAndLeaveNothing) {
   refused({"checkpoint", "import-hf", kGolden + "llama", "--save", imported("llama")},
           "is there already");
   refused({"checkpoint", "export-hf", "--load", imported("llama"), "--save", target, "--model-type",
-           "bert"},
+           "t5"},
           "supported are gpt2, llama");
+  refused({"checkpoint", "export-hf", "--load", imported("llama"), "--save", target, "--model-type",
+           "bert"},
+          "it is no BERT");
   refused({"checkpoint", "export-hf", "--load", imported("llama"), "--save", kGolden + "llama"},
           "it is not overwritten");
   EXPECT_FALSE(std::filesystem::exists(target));

@@ -279,4 +279,5 @@ def main():
                    "config": json.dumps({"layers": layout.layers, "hidden": reference.HIDDEN})})
 
 
-main()
+if __name__ == "__main__":
+    main()
