@@ -2,9 +2,12 @@
 
     .venv/bin/python bench/tokenizers.py [--bench build/release/tokenizer_bench] [--blocks 7] TEXT_FILE ...
     .venv/bin/python bench/tokenizers.py --tokenizer-model tokenizer.json TEXT_FILE ...
+    .venv/bin/python bench/tokenizers.py --write-models FOLDER
 
-GPT-2's tokenizer, or with --tokenizer-model that file's (which tiktoken does not read). All take turns on the same documents (about 10 kB each) in the same run, so that they see the same
-machine. A block is one pass of each over all documents, after one pass to warm up; medians of the blocks
+GPT-2's tokenizer, or with --tokenizer-model that file's (which tiktoken does not read). --write-models makes
+files for it, one a family: gpt2, llama3 and qwen2 have GPT-2's published merges under the family's pattern and
+normalizer, llama2 and bert are trained on assets/. All take turns on the same documents (about 10 kB each) in
+the same run, so that they see the same machine. A block is one pass of each over all documents, after one pass to warm up; medians of the blocks
 are printed, start-up and file reading not included. Time is processor time, so that a busy machine does
 not show as a slow tokenizer. All must give the same number of ids.
 Build the program with -DMEGALITH_BENCH=ON.
@@ -61,13 +64,40 @@ def timed(encode, documents):
     return time.process_time() - start, num_ids
 
 
+def write_models(folder):
+    """What a family does to a text decides the speed: its normalizer, pattern and kind of model."""
+    import tokenizer_json as oracle
+    from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    assets = ROOT / "assets/gpt2"
+    for name, pattern in {"gpt2": None, "llama3": oracle.LLAMA3, "qwen2": oracle.QWEN2}.items():
+        tokenizer = Tokenizer(models.BPE.from_file(str(assets / "vocab.json"), str(assets / "merges.txt")))
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=pattern is None)
+        if pattern is None:
+            tokenizer.pre_tokenizer = byte_level
+        else:
+            split = pre_tokenizers.Split(Regex(pattern), "isolated", invert=False)
+            tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
+        if name == "qwen2":
+            tokenizer.normalizer = normalizers.NFC()
+        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.add_special_tokens(["<|endoftext|>"])
+        tokenizer.save(str(folder / f"{name}.json"))
+    for name, tokenizer in (oracle.sentencepiece_bpe("llama2", 32_000, "llama2"), oracle.bert("bert", 30_522, True)):
+        tokenizer.save(str(folder / f"{name}.json"))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bench", default=ROOT / "build/release/tokenizer_bench")
     parser.add_argument("--blocks", type=int, default=7)
     parser.add_argument("--tokenizer-model", help="a tokenizer.json")
+    parser.add_argument("--write-models", type=pathlib.Path, metavar="FOLDER")
     parser.add_argument("files", nargs="*", default=[ROOT / "assets/tinyshakespeare/input.txt"])
     arguments = parser.parse_args()
+    if arguments.write_models:
+        return write_models(arguments.write_models)
 
     data = b"".join(pathlib.Path(name).read_bytes() for name in arguments.files)
     documents = cut_into_documents(data)

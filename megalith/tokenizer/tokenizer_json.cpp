@@ -137,7 +137,7 @@ simdjson::dom::element parse_json(simdjson::dom::parser& parser, const std::stri
   std::string why = simdjson::error_message(error);
   try {  // simdjson is fast and says no place; the other library is asked for it
     [[maybe_unused]] const auto tree = nlohmann::json::parse(text);
-  } catch (const nlohmann::json::parse_error& broken) {
+  } catch (const nlohmann::json::exception& broken) {  // numbers overflow, too
     why = broken.what();
     why.erase(0, std::min(why.find("] ") + 2, why.size()));
   }

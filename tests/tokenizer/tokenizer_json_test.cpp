@@ -47,6 +47,7 @@ TEST(TokenizerJson, TextThatIsNone) {
   expect_contains(complaint("{\"a\": 1}"), "has no model");
   expect_contains(complaint("{\"model\": 19849}"), "has no model");  // GPT-2's vocab.json has that
   expect_contains(complaint("\"\xFF\""), "not a JSON file");
+  expect_contains(complaint("{\"version\": 7e777}"), "not a JSON file: number overflow");
 }
 
 TEST(TokenizerJson, ComponentsThatAreNotSupportedAreNamedWithThoseThatAre) {
