@@ -105,7 +105,8 @@ TEST(HuggingFace, ExportGivesTheSourceAgain) {
     const Checkpoint checkpoint = import_to(folder, model);
     EXPECT_EQ(weights_dtype(checkpoint), model.files->entry(model.tensors[0].second).dtype);
     const auto family = write_hugging_face(checkpoint, folder.path("out"),
-                                           {.max_shard_bytes = name == "mistral" ? 6000 : 1 << 30});
+                                           {.max_shard_bytes = name == "mistral" ? 6000 : 1 << 30})
+                            .family;
     EXPECT_EQ(family, model.config.family);
     const HuggingFaceModel again = open_hugging_face(folder.path("out"));
     ASSERT_EQ(again.files->names(), model.files->names());
@@ -128,7 +129,7 @@ TEST(HuggingFace, AFamilyIsFoundForAModelOfOurs) {
     HuggingFaceModel model = open_hugging_face(source_of(name));
     model.source.meta.erase("hugging_face");
     const Checkpoint checkpoint = import_to(folder, model);
-    const auto family = write_hugging_face(checkpoint, folder.path("out"));
+    const auto family = write_hugging_face(checkpoint, folder.path("out")).family;
     // Without head norms or biases of their own kind, a Mistral is a Llama.
     const bool is_llama = name == "mistral";
     EXPECT_EQ(family, is_llama ? HuggingFaceFamily::kLlama : model.config.family);
