@@ -210,9 +210,11 @@ TEST(UpstreamMistakes, WrongShapesAreNamedWithBothShapes) {
   const std::string copy = copy_of("v1-stream", folder);
   patch(folder, "v1-stream/iter_0000007/mp_rank_01", "final_layernorm.weight", "K\x08\x85",
         "K\x06\x85");
-  // [8, 16] becomes [16, 8]: the product of the sizes stays what the storage holds.
-  patch(folder, "v1-stream/iter_0000007/mp_rank_00", "layers.0.mlp.dense_4h_to_h.weight",
-        "K\x08K\x10\x86", "K\x10K\x08\x86");
+  // [8, 16] becomes [16, 8], in the storage that it has.
+  const std::string rank = "v1-stream/iter_0000007/mp_rank_00";
+  const std::string weight = "layers.0.mlp.dense_4h_to_h.weight";
+  patch(folder, rank, weight, "K\x08K\x10\x86", "K\x10K\x08\x86");
+  patch(folder, rank, weight, "K\x10K\x01\x86", "K\x08K\x01\x86");
   EXPECT_THAT(refusal(copy),
               AllOf(HasSubstr("weights do not fit: decoder.layers.0.mlp.linear_fc2.weight: on "
                               "tensor rank 0 it has shape [16, 8], expected [8, 16]"),
