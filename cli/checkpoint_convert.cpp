@@ -1,16 +1,15 @@
 // megalith checkpoint convert: a checkpoint of upstream's as one of ours, or one of ours in other
 // files or another precision. Flags and what is said; the work is in megalith/checkpoint.
-#include "cli/checkpoint_convert.hpp"
-
-#include <chrono>
 #include <nlohmann/json.hpp>
 
 #include "cli/command_line.hpp"
+#include "cli/commands.hpp"
 #include "megalith/checkpoint/checkpoint_source.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/upstream_checkpoint.hpp"
 #include "megalith/checkpoint/upstream_folder.hpp"
 #include "megalith/checkpoint/write_model.hpp"
+#include "megalith/core/stopwatch.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -101,16 +100,18 @@ int run_checkpoint_convert(const Words& words) {
   if (!flags.save) problems.add_missing("save", "give the save folder to write to");
   problems.raise_if_any();
 
-  const auto start = std::chrono::steady_clock::now();
+  Stopwatch watch;
   const ModelSource source = open_source(flags);
   const std::string folder =
       write_model(source, *flags.save, {.num_files = flags.num_files, .dtype = flags.dtype()});
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  ConversionTimes times{.written_s = watch.lap()};
   int64_t bytes = 0;
   const auto written = Checkpoint::open(folder);
   for (const auto& file : written.manifest().files) bytes += file.bytes;
-  fmt::print("{} -> {}: {} tensors, {} files, {} bytes, {:.1f} s\n", source.origin, folder,
-             source.tensors.size(), written.manifest().files.size(), bytes, seconds.count());
+  written.verify_all();
+  times.verified_s = watch.lap();
+  fmt::print("{} -> {}: {} tensors, {} files, {} bytes, {}\n", source.origin, folder,
+             source.tensors.size(), written.manifest().files.size(), bytes, times.text());
   return 0;
 }
 

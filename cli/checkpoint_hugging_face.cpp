@@ -12,6 +12,7 @@
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/write_model.hpp"
 #include "megalith/core/output_path.hpp"
+#include "megalith/core/stopwatch.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -119,7 +120,9 @@ int run_import_hf(const Words& words) {
   const auto tokenizer = tokenizer_beside(model.files->folder(), model.config.family);
   if (tokenizer.is_object()) model.source.meta["tokenizer"] = tokenizer;
   for (const auto& notice : model.notices) fmt::print("notice: {}\n", notice);
+  Stopwatch watch;
   const auto checkpoint = Checkpoint::open(write_model(model.source, *save, write));
+  ConversionTimes times{.written_s = watch.lap()};
   fmt::print("{}\n  {:<10}{} with {} parameters\n", checkpoint.folder(), "model", heads_text(model),
              num_parameters(checkpoint));
   try {
@@ -128,7 +131,9 @@ int run_import_hf(const Words& words) {
     remove_checkpoint(*save, checkpoint.iteration());
     throw;
   }
-  fmt::print("  {:<10}{} tensors, each given back bit for bit\n", "weights", model.tensors.size());
+  times.verified_s = watch.lap();
+  fmt::print("  {:<10}{} tensors, each given back bit for bit\n  {:<10}{}\n", "weights",
+             model.tensors.size(), "time", times.text());
   fmt::print("  {:<10}{}\n", "tokenizer",
              tokenizer.is_object() ? tokenizer["tokenizer-type"].get<std::string>()
                                    : "none found; give its flags where the model is used");
@@ -173,6 +178,7 @@ int run_export_hf(const Words& words) {
   const auto written = write_hugging_face(checkpoint, *save, options);
   fmt::print("{}\n  {:<10}{} with {} parameters\n  {:<10}compared with {} bit for bit\n", *save,
              "model", written.architecture, written.num_parameters, "weights", checkpoint.folder());
+  fmt::print("  {:<10}{}\n", "time", written.times.text());
   if (tokenizer) copy_tokenizer(*tokenizer, *save);
   if (!no_loss) print_loss(checkpoint);
   return 0;

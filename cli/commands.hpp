@@ -10,6 +10,10 @@ namespace megalith::cli {
 using Words = std::vector<std::string>;
 
 int run_checkpoint(const Words& words);
+int run_checkpoint_convert(const Words& words);
+int run_checkpoint_diff(const Words& words);
+int run_checkpoint_inspect(const Words& words);
+int run_checkpoint_list(const Words& words);
 int run_data(const Words& words);
 int run_data_index(const Words& words);
 int run_data_samples(const Words& words);

@@ -134,9 +134,10 @@ int run_evaluate_contamination(const Words& words) {
   Flags flags;
   CommandLine command(
       "megalith evaluate contamination",
-      "How much of a test set the training data hold: the share of its 8-grams, of lower-cased "
-      "words of letters and digits, that are found there. Exact; the training data stream "
-      "through.");
+      "How much of a test set the training data hold. \"overlap\" is the figure of the Megatron-LM "
+      "paper (section 5.3): the share of the test's 8-grams, of lower-cased words of letters and "
+      "digits, that are found in training, every place counted; \"distinct_overlap\" counts each "
+      "different 8-gram once. Exact; the training data stream through.");
   command.section("Input and output", flags.fields());
   command.section("Tokenizer (for indexed datasets)", flags.tokenizer.fields());
   command.run_file();

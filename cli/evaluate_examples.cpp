@@ -23,82 +23,118 @@ void write_lines(const std::string& path, const std::vector<Json>& lines) {
   file.commit();
 }
 
-std::vector<Json> cloze_lines(const std::vector<ClozeExample>& examples,
-                              const std::vector<Continuing>& encoded,
-                              const std::vector<ClozeResult>& results, const Tokenizer& tokenizer) {
-  std::vector<Json> lines;
-  for (size_t i = 0; i < examples.size(); ++i) {
-    lines.push_back({{"line", examples[i].line},
-                     {"target", tokenizer.decode(encoded[i].target)},
-                     {"predicted", tokenizer.decode(results[i].likeliest)},
-                     {"correct", results[i].correct},
-                     {"log_probability", results[i].log_probability},
-                     {"tokens", encoded[i].target.size()}});
-  }
-  return lines;
-}
+struct Cloze {
+  bool last_token_only = false;
 
-std::vector<Json> choice_lines(const std::vector<ChoiceExample>& examples,
-                               const std::vector<ChoiceResult>& results) {
-  std::vector<Json> lines;
-  for (size_t i = 0; i < examples.size(); ++i) {
-    const ChoiceResult& result = results[i];
-    lines.push_back({{"line", examples[i].line},
-                     {"gold", examples[i].gold},
-                     {"predicted", result.by_sum},
-                     {"predicted_per_token", result.by_token},
-                     {"predicted_per_byte", result.by_byte},
-                     {"correct", result.by_sum == examples[i].gold},
-                     {"log_probabilities", result.log_probabilities}});
+  std::string settings() const { return fmt::format("{}", last_token_only); }
+  auto read(const std::string& path, Problems& problems) const {
+    return read_cloze_examples(path, problems);
   }
-  return lines;
+  auto encode(const std::vector<ClozeExample>& examples, Evaluation& evaluation) const {
+    return encode_cloze_examples(evaluation.data(), examples, evaluation.tokenizer(),
+                                 !last_token_only, evaluation.window(), evaluation.problems());
+  }
+  auto evaluate(const GptModel& model, const ProcessGroups& groups,
+                const std::vector<Continuing>& encoded, const ScoringOptions& options,
+                Report& report) const {
+    auto results = evaluate_cloze(model, groups, encoded, options);
+    report.add("rule", last_token_only ? "last-token-only" : "strict", "");
+    add_cloze(report, encoded, results);
+    return results;
+  }
+  static Json prediction(const ClozeExample& example, const Continuing& encoded,
+                         const ClozeResult& result, const Tokenizer& tokenizer) {
+    return {{"line", example.line},
+            {"target", tokenizer.decode(encoded.target)},
+            {"predicted", tokenizer.decode(result.likeliest)},
+            {"correct", result.correct},
+            {"log_probability", result.log_probability},
+            {"tokens", encoded.target.size()}};
+  }
+};
+
+struct MultipleChoice {
+  std::string delimiter = " ";
+
+  std::string settings() const { return fmt::format("'{}'", delimiter); }
+  auto read(const std::string& path, Problems& problems) const {
+    return read_choice_examples(path, problems);
+  }
+  auto encode(const std::vector<ChoiceExample>& examples, Evaluation& evaluation) const {
+    return encode_choices(evaluation.data(), examples, evaluation.tokenizer(), delimiter,
+                          evaluation.window(), evaluation.problems());
+  }
+  auto evaluate(const GptModel& model, const ProcessGroups& groups,
+                const std::vector<EncodedChoices>& encoded, const ScoringOptions& options,
+                Report& report) const {
+    auto results = evaluate_choices(model, groups, encoded, options);
+    add_choices(report, encoded, results);
+    return results;
+  }
+  static Json prediction(const ChoiceExample& example, const EncodedChoices&,
+                         const ChoiceResult& result, const Tokenizer&) {
+    return {{"line", example.line},
+            {"gold", example.gold},
+            {"predicted", result.by_sum},
+            {"predicted_per_token", result.by_token},
+            {"predicted_per_byte", result.by_byte},
+            {"correct", result.by_sum == example.gold},
+            {"log_probabilities", result.log_probabilities}};
+  }
+};
+
+/// Flags were added; everything from the words on. A task reads its examples, encodes them,
+/// evaluates them, and has a line of predictions for each.
+template <class Task>
+int run_examples(Evaluation& evaluation, const Words& words, const Task& task,
+                 const std::optional<std::string>& predictions) {
+  if (!evaluation.parse(words)) return 0;
+  evaluation.check_output("predictions", predictions);
+  decltype(task.read("", evaluation.problems())) examples;
+  if (evaluation.has_data()) {
+    evaluation.collect([&] { examples = task.read(evaluation.data(), evaluation.problems()); });
+  }
+  evaluation.open_model();
+  evaluation.problems().raise_if_any();
+  const auto encoded = task.encode(examples, evaluation);
+  evaluation.problems().raise_if_any();
+  evaluation.run(fmt::format("{} examples, {}", examples.size(), task.settings()),
+                 [&](const GptModel& model, const ProcessGroups& groups,
+                     const ScoringOptions& options, Report& report) {
+                   const auto results = task.evaluate(model, groups, encoded, options, report);
+                   if (!predictions || groups.world_rank() != 0) return;
+                   std::vector<Json> lines;
+                   for (size_t i = 0; i < examples.size(); ++i) {
+                     lines.push_back(task.prediction(examples[i], encoded[i], results[i],
+                                                     evaluation.tokenizer()));
+                   }
+                   write_lines(*predictions, lines);
+                 });
+  return 0;
 }
 
 }  // namespace
 
 int run_evaluate_lambada(const Words& words) {
-  bool last_token_only = false;
+  Cloze task;
   std::optional<std::string> predictions;
   Evaluation evaluation(
       "lambada",
       "LAMBADA: guess the last word of each text. All sub-words of the word must be the likeliest, "
       "as in the Megatron-LM paper.",
       "JSON lines {\"text\": ...}, lambada_test.jsonl.");
-  evaluation.add_flags({{"last-token-only", &last_token_only,
+  evaluation.add_flags({{"last-token-only", &task.last_token_only,
                          "Ask for the last token of the text alone instead of the whole word."},
                         predictions_field(predictions)},
                        {{"strict-lambada", ForeignFlag::Kind::kIgnored, "it is the default"}},
                        "Example:\n"
                        "  megalith evaluate lambada --load checkpoints \\\n"
                        "    --data lambada_test.jsonl --predictions guesses.jsonl");
-  if (!evaluation.parse(words)) return 0;
-  evaluation.check_output("predictions", predictions);
-  std::vector<ClozeExample> examples;
-  if (evaluation.has_data()) {
-    evaluation.collect(
-        [&] { examples = read_cloze_examples(evaluation.data(), evaluation.problems()); });
-  }
-  evaluation.open_model();
-  evaluation.problems().raise_if_any();
-  const auto encoded =
-      encode_cloze_examples(evaluation.data(), examples, evaluation.tokenizer(), !last_token_only,
-                            evaluation.window(), evaluation.problems());
-  evaluation.problems().raise_if_any();
-  evaluation.run(fmt::format("{} examples, {}", examples.size(), last_token_only),
-                 [&](const GptModel& model, const ProcessGroups& groups,
-                     const ScoringOptions& options, Report& report) {
-                   const auto results = evaluate_cloze(model, groups, encoded, options);
-                   report.add("rule", last_token_only ? "last-token-only" : "strict", "");
-                   add_cloze(report, encoded, results);
-                   if (!predictions || groups.world_rank() != 0) return;
-                   write_lines(*predictions,
-                               cloze_lines(examples, encoded, results, evaluation.tokenizer()));
-                 });
-  return 0;
+  return run_examples(evaluation, words, task, predictions);
 }
 
 int run_evaluate_multiple_choice(const Words& words) {
-  std::string delimiter = " ";
+  MultipleChoice task;
   std::optional<std::string> predictions;
   Evaluation evaluation(
       "multiple-choice",
@@ -106,7 +142,7 @@ int run_evaluate_multiple_choice(const Words& words) {
       "answer; also with likelihoods divided by the tokens or the bytes of the choice.",
       "JSON lines {\"query\": ..., \"choices\": [...], \"gold\": index}.");
   evaluation.add_flags(
-      {{"continuation-delimiter", &delimiter,
+      {{"continuation-delimiter", &task.delimiter,
         "Stands between query and choice; spaces at its end belong to the choice.", std::nullopt,
         "a space"},
        predictions_field(predictions)},
@@ -114,27 +150,7 @@ int run_evaluate_multiple_choice(const Words& words) {
       "Example:\n"
       "  megalith evaluate multiple-choice --load checkpoints --data boolq.jsonl \\\n"
       "    --continuation-delimiter $'\\nAnswer: '");
-  if (!evaluation.parse(words)) return 0;
-  evaluation.check_output("predictions", predictions);
-  std::vector<ChoiceExample> examples;
-  if (evaluation.has_data()) {
-    evaluation.collect(
-        [&] { examples = read_choice_examples(evaluation.data(), evaluation.problems()); });
-  }
-  evaluation.open_model();
-  evaluation.problems().raise_if_any();
-  const auto encoded = encode_choices(evaluation.data(), examples, evaluation.tokenizer(),
-                                      delimiter, evaluation.window(), evaluation.problems());
-  evaluation.problems().raise_if_any();
-  evaluation.run(fmt::format("{} examples, '{}'", examples.size(), delimiter),
-                 [&](const GptModel& model, const ProcessGroups& groups,
-                     const ScoringOptions& options, Report& report) {
-                   const auto results = evaluate_choices(model, groups, encoded, options);
-                   add_choices(report, encoded, results);
-                   if (!predictions || groups.world_rank() != 0) return;
-                   write_lines(*predictions, choice_lines(examples, results));
-                 });
-  return 0;
+  return run_examples(evaluation, words, task, predictions);
 }
 
 }  // namespace megalith::cli

@@ -1,9 +1,12 @@
 #include "megalith/checkpoint/checkpoint.hpp"
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
+#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -17,6 +20,7 @@ namespace megalith {
 namespace {
 
 constexpr size_t kShownMistakes = 10;
+constexpr int64_t kParallelBytes = 8 << 20;  // threads cost more than the checksums of less
 
 at::Tensor narrow_to(at::Tensor tensor, const std::vector<int64_t>& offset,
                      const std::vector<int64_t>& length) {
@@ -109,6 +113,12 @@ at::Tensor box_view(const at::Tensor& local, const Box& box) {
   return view;
 }
 
+/// A slice that lies in a file, and the tensor it is of.
+struct StoredSlice {
+  const ManifestTensor* tensor;
+  const ManifestSlice* slice;
+};
+
 struct Checkpoint::State {
   std::string folder;
   bool verify = true;
@@ -121,7 +131,8 @@ struct Checkpoint::State {
   const SafetensorsFile& file(int64_t index) const;
   /// The stored slice, checked against the manifest's description.
   const SafetensorsEntry& entry(const ManifestTensor& tensor, const ManifestSlice& slice) const;
-  void verify_slice(const ManifestTensor& tensor, const ManifestSlice& slice) const;
+  /// Compares the checksums of the slices that were not verified yet, on all threads.
+  void verify_slices(const std::vector<StoredSlice>& slices) const;
 };
 
 const SafetensorsFile& Checkpoint::State::file(int64_t index) const {
@@ -164,18 +175,49 @@ const SafetensorsEntry& Checkpoint::State::entry(const ManifestTensor& tensor,
   return *entry;
 }
 
-void Checkpoint::State::verify_slice(const ManifestTensor& tensor,
-                                     const ManifestSlice& slice) const {
-  if (verified.contains(&slice)) return;
-  const auto& source = file(slice.file);
-  if (sha256_hex(source.bytes(entry(tensor, slice))) != slice.sha256) {
-    throw UsageError(
-        "{}: damaged: the checksum of '{}' does not match; restore the file or load an "
-        "earlier checkpoint with --ckpt-step",
-        source.path(), slice.key);
+void Checkpoint::State::verify_slices(const std::vector<StoredSlice>& slices) const {
+  struct Work {
+    const SafetensorsFile* file;
+    const SafetensorsEntry* entry;
+    const ManifestSlice* slice;
+    int64_t bytes;
+  };
+  std::vector<Work> work;
+  int64_t bytes = 0;
+  for (const auto& [tensor, slice] : slices) {
+    if (!verified.insert(slice).second) continue;
+    const auto& stored = entry(*tensor, *slice);
+    work.push_back({&file(slice->file), &stored, slice, stored.end - stored.begin});
+    bytes += work.back().bytes;
   }
-  source.release(entry(tensor, slice));
-  verified.insert(&slice);
+  // The largest first, each by whoever is free: slices are of very different sizes.
+  std::stable_sort(work.begin(), work.end(),
+                   [](const Work& a, const Work& b) { return a.bytes > b.bytes; });
+  std::atomic<size_t> next = 0;
+  const auto take_turns = [&] {
+    for (size_t i = next++; i < work.size(); i = next++) {
+      const auto& [source, stored, slice, size] = work[i];
+      if (sha256_hex(source->bytes(*stored)) != slice->sha256) {
+        throw UsageError(
+            "{}: damaged: the checksum of '{}' does not match; restore the file or load an "
+            "earlier checkpoint with --ckpt-step",
+            source->path(), slice->key);
+      }
+      source->release(*stored);
+    }
+  };
+  try {
+    std::vector<std::future<void>> others;
+    const int num_threads = bytes < kParallelBytes ? 1 : at::get_num_threads();
+    for (int i = 1; i < num_threads; ++i) {
+      others.push_back(std::async(std::launch::async, take_turns));
+    }
+    take_turns();
+    for (auto& other : others) other.get();
+  } catch (...) {
+    for (const auto& done : work) verified.erase(done.slice);
+    throw;
+  }
 }
 
 Checkpoint Checkpoint::open(const std::string& folder, std::optional<int64_t> iteration,
@@ -213,10 +255,12 @@ void Checkpoint::read(const std::vector<CheckpointTensor>& tensors,
   for (const auto& wanted : tensors) {
     for (const auto& box : wanted.shard.boxes) plan_box(state_->manifest, wanted, box, copies);
   }
+  std::vector<StoredSlice> slices;
   for (const auto& copy : copies) {
     state_->entry(*copy.tensor, *copy.slice);
-    if (state_->verify) state_->verify_slice(*copy.tensor, *copy.slice);
+    slices.push_back({copy.tensor, copy.slice});
   }
+  if (state_->verify) state_->verify_slices(slices);
   for (const auto& copy : copies) {
     const auto& file = state_->file(copy.slice->file);
     const auto& entry = state_->entry(*copy.tensor, *copy.slice);
@@ -265,9 +309,11 @@ void Checkpoint::check_files() const {
 
 void Checkpoint::verify_all() const {
   check_files();
+  std::vector<StoredSlice> slices;
   for (const auto& tensor : state_->manifest.tensors) {
-    for (const auto& slice : tensor.slices) state_->verify_slice(tensor, slice);
+    for (const auto& slice : tensor.slices) slices.push_back({&tensor, &slice});
   }
+  state_->verify_slices(slices);
 }
 
 }  // namespace megalith

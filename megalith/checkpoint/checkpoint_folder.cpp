@@ -39,10 +39,35 @@ std::vector<std::string> folder_names(const std::string& folder) {
 
 bool has_manifest(const fs::path& folder) { return fs::exists(folder / kManifestName); }
 
+/// A folder as transformers' save_pretrained leaves it, or a clone of a model hub's repository.
+bool is_hugging_face(const fs::path& folder) {
+  if (!fs::exists(folder / "config.json")) return false;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename().string();
+    if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
+        name.starts_with("pytorch_model")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+/// The folder beside which a command can save, without a slash at its end.
+std::string plain(const fs::path& folder) {
+  return (folder.has_filename() ? folder : folder.parent_path()).string();
+}
+
 /// Why a folder without a manifest cannot be read.
 std::string describe_foreign(const fs::path& folder) {
   if (!fs::exists(folder)) return "does not exist";
   if (!fs::is_directory(folder)) return "is not a folder";
+  if (is_hugging_face(folder)) {
+    return fmt::format(
+        "is a Hugging Face model; make a checkpoint of it, and load that: megalith checkpoint "
+        "import-hf {0} --save {0}-megalith",
+        plain(folder));
+  }
   for (const auto& name : folder_names(folder)) {
     if (name.starts_with("mp_rank_")) {
       return "is a checkpoint of Megatron-LM in Python's pickle format; make it one of ours by "
@@ -202,6 +227,7 @@ std::string find_checkpoint(const std::string& folder, std::optional<int64_t> it
   if (!iteration) {
     const auto complete = complete_iterations(folder);
     if (!complete.empty()) return (fs::path(folder) / iteration_name(complete.back())).string();
+    if (is_hugging_face(folder)) throw UsageError("{}: {}", folder, describe_foreign(folder));
     throw UsageError(
         "{}: holds no checkpoint: there is no {} in it and no complete iter_... folder; "
         "check the path",

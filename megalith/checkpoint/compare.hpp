@@ -1,6 +1,6 @@
 // What differs between two checkpoints: configuration and tensors, whatever layouts saved them.
 //
-// Reads a few megabytes of rows at a time. Computes only; cli/checkpoint.cpp prints.
+// Reads a few megabytes of rows at a time. Computes only; cli/checkpoint_diff.cpp prints.
 #pragma once
 
 #include <cstdint>

@@ -53,14 +53,16 @@ struct HuggingFaceWriteOptions {
 HuggingFaceFamily choose_family(const Checkpoint& checkpoint,
                                 std::optional<HuggingFaceFamily> wanted);
 
-/// Writes the folder `save`, which must not be there: config.json and the weights, sharded above
-/// max_shard_bytes. It gets its name when it is complete and has been read back. Throws UsageError
-/// or RunError; nothing is left behind then.
 struct WrittenHuggingFace {
   HuggingFaceFamily family;
   std::string architecture;
   int64_t num_parameters = 0;
+  ConversionTimes times;
 };
+
+/// Writes the folder `save`, which must not be there: config.json and the weights, sharded above
+/// max_shard_bytes. It gets its name when it is complete and has been read back. Throws UsageError
+/// or RunError; nothing is left behind then, and what a killed export to there left goes away.
 WrittenHuggingFace write_hugging_face(const Checkpoint& checkpoint, const std::string& save,
                                       const HuggingFaceWriteOptions& options = {});
 

@@ -1,6 +1,5 @@
 // The part of hugging_face.hpp that writes.
 #include <ATen/ATen.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -11,7 +10,8 @@
 #include "megalith/checkpoint/hugging_face_bert.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/model_io.hpp"
-#include "megalith/core/atomic_file.hpp"
+#include "megalith/core/output_folder.hpp"
+#include "megalith/core/stopwatch.hpp"
 
 namespace megalith {
 namespace {
@@ -212,35 +212,26 @@ HuggingFaceFamily choose_family(const Checkpoint& checkpoint,
 
 WrittenHuggingFace write_hugging_face(const Checkpoint& checkpoint, const std::string& save,
                                       const HuggingFaceWriteOptions& options) {
-  const fs::path target =
-      fs::path(save).has_filename() ? fs::path(save) : fs::path(save).parent_path();
-  if (fs::exists(target)) {
-    throw UsageError(
-        "{}: is there already; it is not overwritten: move it away or choose another "
-        "--save folder",
-        save);
-  }
+  Stopwatch watch;
+  OutputFolder::check(save);
   const HuggingFaceFamily family = choose_family(checkpoint, options.family);
   const ModelConfig config = exported_model(checkpoint, family, options.architecture);
   const Json original = original_config(checkpoint);
-  const std::string temporary = temporary_name(target.string(), fmt::format("{}", ::getpid()));
-  TemporaryFolder guard(temporary);
-  std::error_code error;
-  fs::create_directories(temporary, error);
-  if (error) throw UsageError("{}: cannot be made: {}", temporary, error.message());
+  OutputFolder folder(save);
+  const std::string temporary = folder.temporary_path();
   write_weights(checkpoint, family, config, temporary, options.max_shard_bytes);
   const auto json =
       hugging_face_config_json(family, config, torch_name(weights_dtype(checkpoint)), original);
   write_text((fs::path(temporary) / kHuggingFaceConfig).string(), json.dump(2) + "\n");
+  WrittenHuggingFace written{family,
+                             family == HuggingFaceFamily::kBert ? bert_architecture_of(config)
+                                                                : name_of(family).architecture,
+                             config.num_parameters(config.vocab_size),
+                             {.written_s = watch.lap()}};
   check_folder(checkpoint, config, temporary);
-  sync_folder(temporary);
-  fs::rename(temporary, target, error);
-  if (error) throw RunError("{}: cannot be named {}: {}", temporary, save, error.message());
-  guard.keep();
-  return {family,
-          family == HuggingFaceFamily::kBert ? bert_architecture_of(config)
-                                             : name_of(family).architecture,
-          config.num_parameters(config.vocab_size)};
+  folder.commit();
+  written.times.verified_s = watch.lap();
+  return written;
 }
 
 }  // namespace megalith

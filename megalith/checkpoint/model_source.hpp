@@ -8,6 +8,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -35,6 +37,15 @@ struct ModelSource {
   int64_t iteration = 0;
   nlohmann::json meta = nlohmann::json::object();  // more for the checkpoint's meta than the model
   std::vector<SourceTensor> tensors;
+};
+
+/// How long a conversion took: until the files were complete and on disk, and the check of them.
+struct ConversionTimes {
+  double written_s = 0, verified_s = 0;
+  /// "written in 1.92 s, verified in 1.21 s".
+  std::string text() const {
+    return fmt::format("written in {:.2f} s, verified in {:.2f} s", written_s, verified_s);
+  }
 };
 
 }  // namespace megalith

@@ -11,6 +11,7 @@
 
 #include "megalith/core/digest.hpp"
 #include "megalith/core/error.hpp"
+#include "megalith/ops/transpose.hpp"
 
 static_assert(std::endian::native == std::endian::little, "safetensors files are little-endian");
 
@@ -296,7 +297,7 @@ void SafetensorsWriter::append(const at::Tensor& tensor) {
   TORCH_CHECK(tensor.scalar_type() == entry.dtype && tensor.sizes() == entry.shape, "tensor '",
               entry.name, "' is ", tensor.scalar_type(), " ", tensor.sizes(), ", announced as ",
               entry.dtype, " ", entry.shape);
-  const at::Tensor host = as_bits(tensor).to(at::kCPU).contiguous();
+  const at::Tensor host = ops::contiguous_copy(as_bits(tensor).to(at::kCPU));
   const std::span bytes(static_cast<const std::byte*>(host.data_ptr()), host.nbytes());
   if (bytes.size() < kOverlapBytes) {
     sums_.push_back(sha256_hex(bytes));

@@ -100,7 +100,11 @@ std::string write_model(const ModelSource& source, const std::string& save_folde
   const std::string token = random_token();
   const std::string temporary = temporary_name(target.string(), token);
   SaveFolderHold hold;
-  hold.take(save_folder, token);
+  try {
+    hold.take(save_folder, token);
+  } catch (const UsageError& error) {  // says what is wrong with the folder, not which it is
+    throw UsageError("--save {}: {}", save_folder, error.what());
+  }
   remove_unfinished_saves(save_folder);  // of conversions that were killed
   check_target(source, target, options);
 

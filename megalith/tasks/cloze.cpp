@@ -5,6 +5,8 @@
 #include <iterator>
 #include <numeric>
 
+#include "megalith/tasks/finetune/read_report.hpp"
+
 namespace megalith {
 namespace {
 
@@ -75,16 +77,16 @@ std::vector<Continuing> encode_cloze_examples(const std::string& path,
                                               const Tokenizer& tokenizer, bool strict,
                                               int64_t window, Problems& problems) {
   std::vector<Continuing> encoded;
-  LineProblems lines(path);
+  FileMistakes mistakes(path);
   for (const auto& example : examples) {
     try {
       encoded.push_back(encode_cloze(example, tokenizer, strict));
       fit_window(encoded.back(), window);
     } catch (const UsageError& error) {
-      lines.add(example.line, error.what());
+      mistakes.add(line_place(example.line), error.what());
     }
   }
-  lines.add_to(problems);
+  mistakes.add_to(problems);
   return encoded;
 }
 

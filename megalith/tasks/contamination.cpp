@@ -10,9 +10,9 @@ double ratio(int64_t part, int64_t whole) {
 }
 
 nlohmann::ordered_json counts_json(const NgramOverlap::Counts& counts) {
-  return {{"ngrams", counts.ngrams},
+  return {{"overlap", counts.overlap()},
+          {"ngrams", counts.ngrams},
           {"found", counts.found},
-          {"overlap", counts.overlap()},
           {"distinct_ngrams", counts.distinct_ngrams},
           {"distinct_found", counts.distinct_found},
           {"distinct_overlap", counts.distinct_overlap()}};
@@ -95,13 +95,15 @@ NgramOverlap::Counts NgramOverlap::counts() const {
 
 void NgramOverlap::add_to(Report& report) const {
   const Counts all = counts();
-  report.add("train_words", num_train_words_, "words of the training data");
+  report.add("overlap", all.overlap(),
+             "found / ngrams: the paper's, the share of the test's 8-grams found in training");
   report.add("ngrams", all.ngrams, "8-grams of the test data, every place");
   report.add("found", all.found, "those that the training data hold");
-  report.add("overlap", all.overlap(), "found / ngrams");
   report.add("distinct_ngrams", all.distinct_ngrams, "different 8-grams of the test data");
   report.add("distinct_found", all.distinct_found, "those that the training data hold");
-  report.add("distinct_overlap", all.distinct_overlap(), "distinct_found / distinct_ngrams");
+  report.add("distinct_overlap", all.distinct_overlap(),
+             "distinct_found / distinct_ngrams: each different 8-gram counted once");
+  report.add("train_words", num_train_words_, "words of the training data");
   if (files_.size() < 2) return;
   for (const auto& file : files_) {
     nlohmann::ordered_json line{{"file", file.name}};

@@ -41,7 +41,8 @@ class NgramOverlap {
     double distinct_overlap() const;
   };
   Counts counts() const;
-  /// words, ngrams, found, overlap and the like, and "files": the same for each test file.
+  /// The paper's overlap first, what it is made of, the distinct one; "files": the same for each
+  /// test file.
   void add_to(Report& report) const;
 
  private:

@@ -1,16 +1,13 @@
 #include "megalith/tasks/examples.hpp"
 
-#include <functional>
 #include <nlohmann/json.hpp>
 
-#include "megalith/data/corpus_reader.hpp"
+#include "megalith/tasks/finetune/json_input.hpp"
 
 namespace megalith {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr int64_t kMostTold = 10;
 
 /// A mistake of one line.
 struct LineError : std::runtime_error {
@@ -26,7 +23,7 @@ const Json& member(const Json& object, const char* key) {
 std::string text_member(const Json& object, const char* key) {
   const Json& value = member(object, key);
   if (value.is_string()) return value.get<std::string>();
-  throw LineError(fmt::format("\"{}\" is {}, expected a text", key, value.dump().substr(0, 40)));
+  throw LineError(fmt::format("\"{}\" is {}, expected a text", key, shown(value)));
 }
 
 ClozeExample cloze_example(const Json& object) { return {.text = text_member(object, "text")}; }
@@ -40,8 +37,7 @@ ChoiceExample choice_example(const Json& object) {
   }
   for (const auto& choice : choices) {
     if (!choice.is_string() || choice.get_ref<const std::string&>().empty()) {
-      throw LineError(
-          fmt::format("the choice {} is no text, or an empty one", choice.dump().substr(0, 40)));
+      throw LineError(fmt::format("the choice {} is no text, or an empty one", shown(choice)));
     }
     example.choices.push_back(choice.get<std::string>());
   }
@@ -51,7 +47,7 @@ ChoiceExample choice_example(const Json& object) {
                     gold.get<double>() < static_cast<double>(count);
   if (!fits) {
     throw LineError(fmt::format("\"gold\" is {}, and the {} choices are numbered 0 to {}",
-                                gold.dump().substr(0, 40), count, count - 1));
+                                shown(gold), count, count - 1));
   }
   example.gold = gold.get<int64_t>();
   return example;
@@ -60,39 +56,22 @@ ChoiceExample choice_example(const Json& object) {
 template <class Example>
 std::vector<Example> read_examples(const std::string& path, Problems& problems,
                                    Example (*parse)(const Json&)) {
-  CorpusReader reader({{.path = path, .is_json = true, .size_bytes = 0}}, DocumentSeparator::kFile);
   std::vector<Example> examples;
-  LineProblems lines(path);
-  for (RawDocument document; reader.next(document);) {
+  FileMistakes mistakes(path);
+  read_json_lines(path, mistakes, [&](const Json& object, int64_t line) {
     try {
-      const Json object = Json::parse(document.text);
-      if (!object.is_object()) throw LineError("is no JSON object");
       examples.push_back(parse(object));
-      examples.back().line = document.line;
+      examples.back().line = line;
     } catch (const LineError& error) {
-      lines.add(document.line, error.what());
-    } catch (const Json::exception& error) {
-      const std::string text = error.what();  // "[json.exception...] parse error at ...: why"
-      const size_t end = text.find("] ");
-      lines.add(document.line,
-                "is no JSON: " + text.substr(end == std::string::npos ? 0 : end + 2));
+      mistakes.add(line_place(line), error.what());
     }
-  }
-  lines.add_to(problems);
-  if (examples.empty() && lines.empty()) problems.add("{}: holds no example", path);
+  });
+  mistakes.add_to(problems);
+  if (examples.empty() && mistakes.empty()) problems.add("{}: holds no example", path);
   return examples;
 }
 
 }  // namespace
-
-void LineProblems::add(int64_t line, const std::string& what) {
-  if (++count_ <= kMostTold) first_.push_back(fmt::format("{}: line {}: {}", path_, line, what));
-}
-
-void LineProblems::add_to(Problems& problems) const {
-  for (const auto& text : first_) problems.add("{}", text);
-  if (count_ > kMostTold) problems.add("{}: {} more such lines", path_, count_ - kMostTold);
-}
 
 std::vector<ClozeExample> read_cloze_examples(const std::string& path, Problems& problems) {
   return read_examples<ClozeExample>(path, problems, cloze_example);

@@ -26,21 +26,6 @@ struct ChoiceExample {
   int64_t line = 0;
 };
 
-/// Mistakes of the lines of a file, of which the first few are told.
-class LineProblems {
- public:
-  explicit LineProblems(std::string path) : path_(std::move(path)) {}
-  void add(int64_t line, const std::string& what);
-  /// Hands them on, the rest as a number.
-  void add_to(Problems& problems) const;
-  bool empty() const { return count_ == 0; }
-
- private:
-  std::string path_;
-  std::vector<std::string> first_;
-  int64_t count_ = 0;
-};
-
 /// Adds to `problems` what is wrong with the lines. Throws UsageError when the file cannot be read.
 std::vector<ClozeExample> read_cloze_examples(const std::string& path, Problems& problems);
 std::vector<ChoiceExample> read_choice_examples(const std::string& path, Problems& problems);

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "megalith/tasks/cloze.hpp"
+#include "megalith/tasks/finetune/read_report.hpp"
 
 namespace megalith {
 namespace {
@@ -94,15 +95,15 @@ std::vector<EncodedChoices> encode_choices(const std::string& path,
                                            const Tokenizer& tokenizer, const std::string& delimiter,
                                            int64_t window, Problems& problems) {
   std::vector<EncodedChoices> encoded;
-  LineProblems lines(path);
+  FileMistakes mistakes(path);
   for (const auto& example : examples) {
     try {
       encoded.push_back(encode_one(example, tokenizer, delimiter, window));
     } catch (const UsageError& error) {
-      lines.add(example.line, error.what());
+      mistakes.add(line_place(example.line), error.what());
     }
   }
-  lines.add_to(problems);
+  mistakes.add_to(problems);
   return encoded;
 }
 

@@ -104,9 +104,9 @@ TEST(HuggingFace, ExportGivesTheSourceAgain) {
     const HuggingFaceModel model = open_hugging_face(source_of(name));
     const Checkpoint checkpoint = import_to(folder, model);
     EXPECT_EQ(weights_dtype(checkpoint), model.files->entry(model.tensors[0].second).dtype);
-    const auto [family, architecture, count] = write_hugging_face(
+    const WrittenHuggingFace written = write_hugging_face(
         checkpoint, folder.path("out"), {.max_shard_bytes = name == "mistral" ? 6000 : 1 << 30});
-    EXPECT_EQ(family, model.config.family);
+    EXPECT_EQ(written.family, model.config.family);
     const HuggingFaceModel again = open_hugging_face(folder.path("out"));
     ASSERT_EQ(again.files->names(), model.files->names());
     for (const auto& tensor : again.files->names()) {

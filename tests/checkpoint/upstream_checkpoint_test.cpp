@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 using ::testing::AllOf;
 using testing::error_of;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::TemporaryFolder;
 
 std::string golden_folder(const std::string& layout) {
@@ -174,6 +175,64 @@ TEST(UpstreamMistakes, NewerFormatsAreRefusedWithAWayOut) {
   EXPECT_THAT(refusal(folder.path("b")), HasSubstr("only the distributed optimizer's state"));
   folder.write("c/mp_rank_00_000_001/model_optim_rng.pt", "");
   EXPECT_THAT(refusal(folder.path("c")), HasSubstr("expert-parallel"));
+}
+
+/// In the copied checkpoint's file of a rank, the bytes `from`, which first stand after `mark`,
+/// become `to`.
+void patch(const TemporaryFolder& folder, const std::string& rank_folder, const std::string& mark,
+           const std::string& from, const std::string& to) {
+  const std::string name = rank_folder + "/model_optim_rng.pt";
+  std::string bytes = folder.read(name);
+  const size_t place = bytes.find(from, bytes.find(mark));
+  ASSERT_NE(place, std::string::npos) << mark;
+  ASSERT_EQ(from.size(), to.size());
+  folder.write(name, bytes.replace(place, to.size(), to));
+}
+
+TEST(UpstreamMistakes, MissingAndSuperfluousWeightsAreNamedTogether) {
+  TemporaryFolder folder;
+  const std::string copy = copy_of("v1-stream", folder);
+  patch(folder, "v1-stream/iter_0000007/mp_rank_01", "layers.1.", "mlp.dense_4h_to_h.weight",
+        "mlp.dense_4h_to_x.weight");
+  patch(folder, "v1-stream/iter_0000007/mp_rank_00", "", "final_layernorm.bias",
+        "final_layernorm.gain");
+  EXPECT_THAT(
+      refusal(copy),
+      AllOf(HasSubstr("weights are missing: decoder.layers.1.mlp.linear_fc2.weight (tensor rank "
+                      "1), decoder.final_layernorm.bias (tensor rank 0)"),
+            HasSubstr("weights that this model does not have: decoder.final_layernorm.gain, "
+                      "decoder.layers.1.mlp.dense_4h_to_x.weight"),
+            HasSubstr("v1-stream/iter_0000007: ")));
+}
+
+TEST(UpstreamMistakes, WrongShapesAreNamedWithBothShapes) {
+  TemporaryFolder folder;
+  const std::string copy = copy_of("v1-stream", folder);
+  patch(folder, "v1-stream/iter_0000007/mp_rank_01", "final_layernorm.weight", "K\x08\x85",
+        "K\x06\x85");
+  // [8, 16] becomes [16, 8], in the storage that it has.
+  const std::string rank = "v1-stream/iter_0000007/mp_rank_00";
+  const std::string weight = "layers.0.mlp.dense_4h_to_h.weight";
+  patch(folder, rank, weight, "K\x08K\x10\x86", "K\x10K\x08\x86");
+  patch(folder, rank, weight, "K\x10K\x01\x86", "K\x08K\x01\x86");
+  EXPECT_THAT(refusal(copy),
+              AllOf(HasSubstr("weights do not fit: decoder.layers.0.mlp.linear_fc2.weight: on "
+                              "tensor rank 0 it has shape [16, 8], expected [8, 16]"),
+                    HasSubstr("decoder.final_layernorm.weight: on tensor rank 1 it has shape [6], "
+                              "expected [8]")));
+}
+
+TEST(UpstreamMistakes, AnUnknownVersionIsNamedWithTheKnownOnes) {
+  TemporaryFolder folder;
+  const std::string copy = copy_of("version2-bf16-stream", folder);
+  for (int rank = 0; rank < 4; ++rank) {
+    patch(folder, fmt::format("version2-bf16-stream/iter_0000007/mp_rank_{:02}", rank),
+          "checkpoint_version", std::string("G@\0\0", 4), std::string("G@\x12\0", 4));  // 4.5
+  }
+  EXPECT_THAT(refusal(copy),
+              AllOf(HasSubstr("mp_rank_00/model_optim_rng.pt: is of "
+                              "checkpoint_version 4.5; 0, 1.0, 2.0 and 3.0 are read"),
+                    Not(HasSubstr("mp_rank_01"))));
 }
 
 TEST(UpstreamMistakes, AVocabularyThatIsTooLargeIsRefused) {

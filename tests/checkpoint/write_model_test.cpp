@@ -139,7 +139,7 @@ TEST(WriteModel, RefusesAFolderThatARunHolds) {
   SaveFolderHold hold;
   hold.take(folder.path("save"), "token");
   EXPECT_THAT(error_of<UsageError>([&] { write_model(sample_source(), folder.path("save")); }),
-              HasSubstr("is in use by a run on host"));
+              HasSubstr(fmt::format("--save {}: is in use by a run on host", folder.path("save"))));
 }
 
 TEST(WriteModel, LeavesNothingWhenASourceFails) {

@@ -97,6 +97,9 @@ TEST_F(HuggingFaceRun, ImportPrintsTheLossThatTransformersComputes) {
     EXPECT_NEAR(loss_in(text), numbers.at("loss").get<double>(), 2e-5) << name;
     EXPECT_THAT(text, HasSubstr(numbers.at("class").get<std::string>()));
     EXPECT_THAT(text, HasSubstr("each given back bit for bit"));
+    EXPECT_TRUE(
+        std::regex_search(text, std::regex("time +written in [0-9.]+ s, verified in [0-9.]+ s\n")))
+        << text;
     EXPECT_THAT(checkpoint({"inspect", "--verify", imported(name)}),
                 HasSubstr("every byte is as it was written"));
   }
@@ -279,6 +282,43 @@ TEST_F(HuggingFaceRun, MistakesAreUsageErrorsAndLeaveNothing) {
                    "--tokenizer-type", "NullTokenizer", "--vocab-size", "90"});
   EXPECT_EQ(resumed.status, 2);
   EXPECT_THAT(resumed.err, HasSubstr("--finetune"));
+}
+
+/// A model straight from the hub: what loads it says which command makes a checkpoint of it.
+TEST_F(HuggingFaceRun, AFolderThatWasNotImportedIsMetWithTheCommand) {
+  const std::string raw = file("raw");
+  std::filesystem::copy(kGolden + "gpt2", raw);
+  const std::string command = "megalith checkpoint import-hf " + raw + " --save " + raw;
+  const std::string text = file("text.txt");
+  std::ofstream(text) << "3 1 4 1 5";
+  for (const Words& words :
+       {Words{"generate", "--load", raw, "--prompt", "5"},
+        Words{"generate", "--load", raw + "/", "--prompt", "5"},
+        Words{"evaluate", "perplexity", "--load", raw, "--data", text},
+        Words{"evaluate", "lambada", "--load", raw, "--data", text},
+        Words{"checkpoint", "inspect", raw},
+        Words{"checkpoint", "convert", "--load", raw, "--save", file("never")}}) {
+    const auto result = run_process(Words{MEGALITH_BINARY} + words);
+    EXPECT_EQ(result.status, 2) << words[0];
+    EXPECT_THAT(result.err, HasSubstr("is a Hugging Face model")) << words[0];
+    EXPECT_THAT(result.err, HasSubstr(command + "-megalith")) << words[0];
+  }
+  // The command that it names, and then what failed.
+  checkpoint({"import-hf", raw, "--save", raw + "-megalith"});
+  const auto result = generate(raw + "-megalith", 1, {"--prompt", "5", "--vocab-size", "95"});
+  EXPECT_EQ(result.status, 0) << result.err;
+}
+
+TEST_F(HuggingFaceRun, AKilledExportLeavesNothingForLong) {
+  const std::string out = file("killed_out");
+  std::filesystem::create_directories(out + ".tmp-4194305");  // above every process id
+  std::ofstream(out + ".tmp-4194305/model.safetensors") << "half";
+  const std::string text = checkpoint({"export-hf", "--load", imported("gpt2"), "--save", out});
+  EXPECT_TRUE(
+      std::regex_search(text, std::regex("time +written in [0-9.]+ s, verified in [0-9.]+ s\n")))
+      << text;
+  EXPECT_FALSE(std::filesystem::exists(out + ".tmp-4194305"));
+  EXPECT_TRUE(std::filesystem::exists(out + "/config.json"));
 }
 
 }  // namespace

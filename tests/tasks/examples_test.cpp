@@ -151,16 +151,17 @@ TEST(Examples, BrokenLinesAreToldWithTheirNumbers) {
 {"query":
 )");
   for (const char* part :
-       {"q.jsonl: line 2: \"gold\" is 2, and the 2 choices are numbered 0 to 1",
-        "line 4: \"choices\"", "line 5: has no \"query\"", "line 6: the choice 3",
-        "line 7: \"gold\" is -1", "line 8: \"gold\" is \"0\"", "line 9: \"query\" is 7",
-        "line 10: is no JSON object", "line 11: is no JSON: parse error"}) {
+       {"q.jsonl: line 2: \"gold\" is '2', and the 2 choices are numbered 0 to 1",
+        "line 4: \"choices\"", "line 5: has no \"query\"", "line 6: the choice '3'",
+        "line 7: \"gold\" is '-1'", "line 8: \"gold\" is '\"0\"'", "line 9: \"query\" is '7'",
+        "line 10: is the list '[1]', expected an object",
+        "line 11: is no JSON: parse error at column"}) {
     EXPECT_THAT(told, HasSubstr(part));
   }
   std::string many;
   for (int i = 0; i < 25; ++i) many += "{}\n";
   EXPECT_THAT(mistakes_of_choices(many), HasSubstr("line 10: has no"));
-  EXPECT_THAT(mistakes_of_choices(many), HasSubstr("15 more such lines"));
+  EXPECT_THAT(mistakes_of_choices(many), HasSubstr("15 more mistakes"));
   EXPECT_THAT(mistakes_of_choices("\n"), HasSubstr("holds no example"));
 }
 

@@ -17,7 +17,7 @@ ExampleFields::ExampleFields(const TextTable& table, const TableRow& row, FileMi
 ExampleFields::ExampleFields(const nlohmann::json& object, int64_t line, FileMistakes& mistakes)
     : object_(&object), line_(line), mistakes_(&mistakes) {}
 
-std::string ExampleFields::place() const { return fmt::format("line {}", line_); }
+std::string ExampleFields::place() const { return line_place(line_); }
 
 std::vector<std::string> ExampleFields::names() const {
   if (table_ != nullptr) return table_->columns;

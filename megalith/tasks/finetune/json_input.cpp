@@ -1,16 +1,14 @@
 #include "megalith/tasks/finetune/json_input.hpp"
 
-#include <algorithm>
 #include <string_view>
 
 #include "megalith/core/atomic_file.hpp"
+#include "megalith/data/corpus_reader.hpp"
 
 namespace megalith {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 /// "[json.exception.parse_error.101] parse error at line 1, column 2: why" without its head.
 std::string reason_of(const Json::exception& error) {
@@ -42,24 +40,18 @@ Json read_json_file(const std::string& path) {
 
 void read_json_lines(const std::string& path, FileMistakes& mistakes,
                      const std::function<void(const Json&, int64_t line)>& visit) {
-  const std::string text = read_text_file(path);
-  std::string_view rest = text;
-  if (rest.starts_with(kByteOrderMark)) rest.remove_prefix(kByteOrderMark.size());
-  for (int64_t number = 1; !rest.empty(); ++number) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    const std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string place = fmt::format("line {}", number);
+  CorpusReader reader({{.path = path, .is_json = true, .size_bytes = 0}}, DocumentSeparator::kFile);
+  for (RawDocument document; reader.next(document);) {
+    const std::string place = line_place(document.line);
     Json object;
     try {
-      object = Json::parse(line);
+      object = Json::parse(document.text);
     } catch (const Json::exception& error) {
       mistakes.add(place, "is no JSON: " + without_line(reason_of(error)));
       continue;
     }
     if (object.is_object()) {
-      visit(object, number);
+      visit(object, document.line);
     } else {
       mistakes.add(place, fmt::format("is {}, expected an object {{...}}", shown(object)));
     }

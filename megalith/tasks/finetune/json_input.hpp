@@ -1,5 +1,6 @@
-// JSON files of examples, read so that every mistake has a place: the line and column where the
-// text is no JSON, the path of a value ("data/0/paragraphs/3") where it is not what is expected.
+// JSON files of examples, of evaluation and fine-tuning alike, read so that every mistake has a
+// place: the line and column where the text is no JSON, the path of a value
+// ("data/0/paragraphs/3") where it is not what is expected.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,9 @@ namespace megalith {
 /// A whole file. Throws UsageError naming file, line and column.
 nlohmann::json read_json_file(const std::string& path);
 
-/// Calls `visit` with each line's object and its number; empty lines are passed over. Lines that
-/// are no JSON object go to `mistakes`.
+/// Calls `visit` with each line's object and its number; blank lines are passed over, a byte order
+/// mark too. Packed files (gzip, zstd) are read as they are. Lines that are no JSON object go to
+/// `mistakes`. Throws UsageError when the file cannot be read.
 void read_json_lines(const std::string& path, FileMistakes& mistakes,
                      const std::function<void(const nlohmann::json&, int64_t line)>& visit);
 

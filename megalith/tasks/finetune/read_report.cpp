@@ -48,13 +48,19 @@ void FileMistakes::add(const std::string& place, const std::string& what) {
                                  : fmt::format("{}: {}: {}", path_, place, what));
 }
 
-void FileMistakes::raise_if_any() const {
-  Problems problems;
+void FileMistakes::add_to(Problems& problems) const {
   for (const auto& text : first_) problems.add("{}", text);
   const int64_t more = count_ - static_cast<int64_t>(first_.size());
   if (more > 0) problems.add("{}: {} more mistakes", path_, more);
+}
+
+void FileMistakes::raise_if_any() const {
+  Problems problems;
+  add_to(problems);
   problems.raise_if_any();
 }
+
+std::string line_place(int64_t line) { return fmt::format("line {}", line); }
 
 std::string shortened(const std::string& text) {
   if (text.size() <= kMostBytes) return "'" + text + "'";

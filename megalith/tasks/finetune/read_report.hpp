@@ -46,6 +46,8 @@ class FileMistakes {
   /// `place` and what is wrong there: "line 7", "the label is ...".
   void add(const std::string& place, const std::string& what);
   bool empty() const { return count_ == 0; }
+  /// Hands them on, those beyond the first ten as a number.
+  void add_to(Problems& problems) const;
   /// Throws one UsageError with all of them, or returns.
   void raise_if_any() const;
 
@@ -54,6 +56,9 @@ class FileMistakes {
   std::vector<std::string> first_;
   int64_t count_ = 0;
 };
+
+/// "line 7".
+std::string line_place(int64_t line);
 
 /// `text` in quotes, cut to 60 bytes at a character's end: for messages.
 std::string shortened(const std::string& text);

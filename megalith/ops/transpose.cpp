@@ -1,0 +1,81 @@
+#include "megalith/ops/transpose.hpp"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+namespace megalith::ops {
+namespace {
+
+// A block's rows are whole cache lines on both sides, and the block stays in the first cache.
+constexpr int64_t kBlockBytes = 256;
+constexpr int64_t kColumns = 32;
+constexpr int64_t kParallelBytes = 1 << 18;
+
+/// target[r, c] = source[c, r] of `rows` and `columns`; rows of the source lie `stride` apart.
+template <class Element>
+void copy_block(const Element* source, int64_t stride, Element* target, int64_t target_stride,
+                int64_t rows, int64_t columns) {
+  constexpr int64_t kRows = kBlockBytes / static_cast<int64_t>(sizeof(Element));
+  // Through a block of its own: strides that are powers of two would share a few cache lines.
+  std::array<Element, kRows * kColumns> block;
+  for (int64_t c = 0; c < columns; ++c) {
+    const Element* from = source + c * stride;
+    for (int64_t r = 0; r < rows; ++r) block[r * kColumns + c] = from[r];
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    std::copy_n(block.data() + r * kColumns, columns, target + r * target_stride);
+  }
+}
+
+template <class Element>
+void copy_transposed(const at::Tensor& view, at::Tensor& target) {
+  constexpr int64_t kRows = kBlockBytes / static_cast<int64_t>(sizeof(Element));
+  const int64_t rows = view.size(0), columns = view.size(1), stride = view.stride(1);
+  const auto* const from = static_cast<const Element*>(view.const_data_ptr());
+  auto* const to = static_cast<Element*>(target.mutable_data_ptr());
+  const int64_t num_blocks = (rows + kRows - 1) / kRows;
+  const int64_t bytes = kBlockBytes * std::max<int64_t>(columns, 1);
+  at::parallel_for(0, num_blocks, kParallelBytes / bytes + 1, [&](int64_t first, int64_t last) {
+    for (int64_t r = first * kRows; r < std::min(last * kRows, rows); r += kRows) {
+      for (int64_t c = 0; c < columns; c += kColumns) {
+        copy_block(from + c * stride + r, stride, to + r * columns + c, columns,
+                   std::min(kRows, rows - r), std::min(kColumns, columns - c));
+      }
+    }
+  });
+}
+
+bool is_transposed_matrix(const at::Tensor& tensor) {
+  return tensor.dim() == 2 && tensor.device().is_cpu() && tensor.stride(0) == 1 &&
+         tensor.stride(1) >= tensor.size(0);
+}
+
+}  // namespace
+
+at::Tensor contiguous_copy(const at::Tensor& tensor) {
+  if (tensor.is_contiguous() || !is_transposed_matrix(tensor)) return tensor.contiguous();
+  at::Tensor target = at::empty(tensor.sizes(), tensor.options());
+  switch (tensor.element_size()) {
+    case 1:
+      copy_transposed<uint8_t>(tensor, target);
+      break;
+    case 2:
+      copy_transposed<uint16_t>(tensor, target);
+      break;
+    case 4:
+      copy_transposed<uint32_t>(tensor, target);
+      break;
+    case 8:
+      copy_transposed<uint64_t>(tensor, target);
+      break;
+    default:
+      return tensor.contiguous();
+  }
+  return target;
+}
+
+}  // namespace megalith::ops
