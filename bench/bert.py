@@ -8,7 +8,8 @@ medians and memory are told in side_by_side.py; 2 threads in all. The text is ti
 vocabulary of its words in BERT's size, so that samples are full: nothing is gained from padding. The peers
 (torch_bert.py) run with malloc told to keep its memory: BertForPreTraining as it comes, with the logits of every
 position; BertModel with the same heads on the masked positions alone, as ours; and that compiled by torch.compile.
-Needs about 25 minutes of an otherwise idle machine of two cores; writes runs/bench-bert/.
+Losses are compared with the first of --peers. Needs about 25 minutes of an otherwise idle machine of two cores; writes
+runs/bench-bert/.
 """
 import argparse
 import re
@@ -56,7 +57,7 @@ def main():
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--no-check", action="store_true", help="times alone, without the comparison of losses")
+    parser.add_argument("--compared", type=int, default=20, help="iterations whose losses are compared; 0: times alone")
     args = parser.parse_args()
     side_by_side.empty_folder(RUN)
     write_vocabulary(RUN / "vocab.txt")
@@ -65,9 +66,10 @@ def main():
     side_by_side.print_header(args.blocks)
     for name in args.only:
         case = Bert(args.megalith, RUN, name, *CASES[name])
+        case.compared = max(args.compared, *(iterations for *_, iterations in CASES.values()))
         case.prepare()
-        if not args.no_check:
-            case.check_losses()
+        if args.compared:
+            case.check_losses(*PEERS[args.peers[0]])
         programs = {"megalith": lambda: case.ours(case.iterations)}
         for peer in args.peers:
             programs[peer] = lambda words=PEERS[peer]: case.peer(case.iterations, KEEP_MEMORY, *words)

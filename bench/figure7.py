@@ -1,15 +1,18 @@
 """Figure 7 of the Megatron-LM paper in small: BERT with the original order of norms and with the rearranged one.
 
-    .venv/bin/python bench/figure7.py train [--text FOLDER_OR_FILE ...] [--vocab-file vocab.txt]
+    .venv/bin/python bench/figure7.py train [--text FOLDER_OR_FILE]
     .venv/bin/python bench/figure7.py plot          (after `make build` and `tools/setup --bench`)
 
-`train` makes a corpus of sentences from plain-text books (default: the Gutenberg books beside the checkout) and trains
-every model of RUNS, the same one in both orders: same data, seed, learning rates, initial draws. A deep narrow model
-stands for the paper's deep one. Runs take turns of --slice iterations, each a process that stops by --exit-interval and
-is resumed by --load, so the script can be stopped and started again at any time. Writes runs/figure7/. `plot` reads the
-metrics and writes docs/figure7.png and docs/figure7.csv, and prints the table of docs/figure7.md.
+`train` makes a corpus of sentences from plain-text books (default: the Gutenberg books beside the checkout), with a
+vocabulary of letters, and trains a shallow and a deep narrow model in both orders: same data, seed, learning rates,
+initial draws. Letters, since a masked word of letters is learned from within hundreds of iterations, where a vocabulary
+of 30,522 pieces takes many thousands to get past guessing the commonest. Runs take turns of --slice iterations, each a
+process that stops by --exit-interval and is resumed by --load, so the script can be stopped and started again at any
+time. Writes runs/figure7/. `plot` reads the metrics and writes docs/figure7.png and docs/figure7.csv, and prints the
+table of docs/figure7.md.
 """
 import argparse
+import collections
 import csv
 import json
 import math
@@ -22,11 +25,15 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RUN = ROOT / "runs/figure7"
 ORDERS = {"original": ["--apply-residual-connection-post-layernorm"], "rearranged": []}
-LAYERS, RATES, SEEDS = (12, 48), ("1e-3",), (1, 2)
-ITERATIONS, WINDOW = 600, 20
-SETTINGS = ["--hidden-size", 64, "--num-attention-heads", 4, "--seq-length", 64, "--global-batch-size", 32,
-            "--micro-batch-size", 32, "--lr-decay-style", "linear", "--lr-warmup-iters", 30, "--min-lr", 0,
-            "--weight-decay", 0.01, "--split", "95,5,0"]
+LAYERS, RATES, SEEDS = (12, 48), ("1e-3", "1e-2"), (1, 2)
+ITERATIONS, WARM_UP, WINDOW = 400, 20, 20
+VOCABULARY = RUN / "letters.txt"
+TOKENIZER = ["--tokenizer-type", "BertWordPieceLowerCase", "--vocab-file", VOCABULARY]
+SETTINGS = [*TOKENIZER, "--hidden-size", 64, "--num-attention-heads", 4, "--seq-length", 64, "--keep-long-sentences",
+            "--global-batch-size", 16, "--micro-batch-size", 16, "--lr-decay-style", "linear", "--lr-warmup-iters",
+            WARM_UP, "--min-lr", 0, "--weight-decay", 0.01, "--hidden-dropout", 0, "--attention-dropout", 0,
+            "--train-iters", ITERATIONS, "--eval-interval", ITERATIONS, "--eval-iters", 20, "--split", "95,5,0",
+            "--data-path", RUN / "books_text_sentence"]
 
 
 def all_runs():
@@ -54,11 +61,8 @@ def train_slice(args, run):
     """Goes on with one run for a slice. -> whether it is still to go on"""
     layers, rate, seed, order = run
     words = [*shlex.split(args.megalith), "pretrain", "bert", "--num-layers", layers, *ORDERS[order], *SETTINGS,
-             "--lr", rate, "--seed", seed, "--train-iters", ITERATIONS, "--eval-interval", ITERATIONS,
-             "--eval-iters", 20, "--tokenizer-type", "BertWordPieceLowerCase", "--vocab-file", args.vocab_file,
-             "--data-path", RUN / "books_text_sentence", "--num-threads", args.threads, "--log-interval", args.slice,
-             "--save", folder(*run), "--load", folder(*run), "--load-if-exists", "--keep-last", 1,
-             "--exit-interval", args.slice]
+             "--lr", rate, "--seed", seed, "--num-threads", args.threads, "--log-interval", args.slice, "--save",
+             folder(*run), "--load", folder(*run), "--load-if-exists", "--keep-last", 1, "--exit-interval", args.slice]
     process = subprocess.run([str(word) for word in words], cwd=ROOT, capture_output=True, text=True)
     iteration = max(losses_of(run)[0], default=0)
     if process.returncode == 1 and "not finite" in process.stderr:
@@ -70,12 +74,24 @@ def train_slice(args, run):
     return iteration < ITERATIONS
 
 
+def write_vocabulary(text):
+    """Every character that occurs a hundred times, letters and digits also as the inside of a word."""
+    files = sorted(text.glob("*.txt")) if text.is_dir() else [text]
+    counts = collections.Counter()
+    for file in files:
+        counts.update(file.read_text(errors="replace").lower())
+    letters = sorted(letter for letter, count in counts.items() if count >= 100 and not letter.isspace())
+    inside = ["##" + letter for letter in letters if letter.isalnum()]
+    VOCABULARY.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *inside]) + "\n")
+
+
 def train(args):
     RUN.mkdir(parents=True, exist_ok=True)
     if not (RUN / "books_text_sentence.idx").exists():
-        subprocess.run([*shlex.split(args.megalith), "preprocess", "--input", *args.text, "--output-prefix",
-                        RUN / "books", "--split-sentences", "--document-separator", "blank-line", "--blank-lines", "2",
-                        "--tokenizer-type", "BertWordPieceLowerCase", "--vocab-file", args.vocab_file],
+        write_vocabulary(args.text)
+        subprocess.run([str(word) for word in (
+            *shlex.split(args.megalith), "preprocess", "--input", args.text, "--output-prefix", RUN / "books",
+            "--split-sentences", "--document-separator", "blank-line", "--blank-lines", 2, *TOKENIZER)],
                        cwd=ROOT, check=True)
     left = [run for run in all_runs() if max(losses_of(run)[0], default=0) < ITERATIONS]
     while left:
@@ -126,16 +142,15 @@ def plot(_):
         at = dict(curve)
         cells = [f"{at[m]:.3f}" if m in at else "–" for m in marks]
         cells.append(f"{validation:.3f}" if validation is not None and math.isfinite(validation) else "–")
-        cells.append(f"{max((v for k, v in norms.items() if k > 30), default=math.nan):.2f}")
+        cells.append(f"{max((v for k, v in norms.items() if k > WARM_UP), default=math.nan):.2f}")
         print("| " + " | ".join(map(str, [*run, *cells])) + " |")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "plot"))
-    parser.add_argument("--megalith", default="build/release/megalith", help="may be several words, such as nice -n 15 …")
-    parser.add_argument("--text", nargs="+", default=["../shared/data/gutenberg"])
-    parser.add_argument("--vocab-file", default="../shared/data/bert-vocab/bert-base-uncased-vocab.txt")
+    parser.add_argument("--megalith", default="build/release/megalith", help="may be several words (nice -n 15 ...)")
+    parser.add_argument("--text", type=pathlib.Path, default=ROOT.parent / "shared/data/gutenberg")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--slice", type=int, default=100)
     args = parser.parse_args()

@@ -2,8 +2,8 @@
 
 A block is one run of each program over the same samples, from the same initial weights, without dropout. The time of a
 block is the median of its iterations after two to warm up; the medians of the blocks are printed, their smallest and
-largest, and the ratio of tokens/s to the best peer. Memory is the largest resident size of the process. Losses of 20
-iterations are compared before anything is timed.
+largest, and the ratio of tokens/s to the best peer. Memory is the largest resident size of the process. Losses of the
+first iterations are compared before anything is timed.
 """
 import json
 import os
@@ -16,7 +16,6 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".venv/bin/python"
 WARM_UP = 2
-COMPARED = 20  # iterations whose losses are compared
 # Without these glibc hands large buffers back to the kernel after every use, which costs PyTorch a third of its speed.
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
 LOSS_TOLERANCE = {"fp32": 1e-3, "bf16": 3e-2}  # relative; the peer keeps fp32 weights, ours rounds them to bf16
@@ -43,6 +42,7 @@ class Case:
     """One shape in one type. A subclass says which model, which flags, and which peer."""
     family, peer_script = None, None  # "gpt" or "bert"; the file in bench/
     sample_flags = []  # more words for `megalith data samples`
+    compared = 20  # iterations whose losses are compared
 
     def __init__(self, megalith, folder, name, dtype, batch, sequence, iterations):
         self.megalith, self.folder, self.name = megalith, folder, name
@@ -71,7 +71,7 @@ class Case:
         self.samples = self.folder / f"samples-{self.batch}x{self.sequence}.jsonl"
         if not self.samples.exists():
             samples, _ = run([self.megalith, "data", "samples", *self.sample_flags, *self.flags(), "--which", "train",
-                              "--first", 0, "--count", COMPARED * self.batch])
+                              "--first", 0, "--count", self.compared * self.batch])
             self.samples.write_text(samples)
 
     def ours(self, iterations, ranks=1, tensor=1, threads=2):
@@ -94,10 +94,10 @@ class Case:
         return json.loads(output.splitlines()[-1]) | {"peak": size}
 
     def check_losses(self, *options):
-        ours, peer = self.ours(COMPARED)["losses"], self.peer(COMPARED, KEEP_MEMORY, *options)["losses"]
+        ours, peer = self.ours(self.compared)["losses"], self.peer(self.compared, KEEP_MEMORY, *options)["losses"]
         worst = max(abs(a - b) / b for a, b in zip(ours, peer, strict=True))
-        print(f"{self.name}: losses of {COMPARED} iterations {ours[0]:.5f} to {ours[-1]:.5f}, PyTorch {peer[0]:.5f} to "
-              f"{peer[-1]:.5f}, largest relative difference {worst:.1e}", flush=True)
+        print(f"{self.name}: losses of {self.compared} iterations {ours[0]:.5f} to {ours[-1]:.5f}, "
+              f"PyTorch {peer[0]:.5f} to {peer[-1]:.5f}, largest relative difference {worst:.1e}", flush=True)
         if not worst < LOSS_TOLERANCE[self.dtype]:
             sys.exit("the losses do not agree; times would mean nothing")
 
