@@ -11,6 +11,7 @@
 
 #include "cli/command_line.hpp"
 #include "megalith/checkpoint/model_io.hpp"
+#include "megalith/models/gpt.hpp"
 #include "megalith/parallel/distributed.hpp"
 #include "megalith/tokenizer/tokenizer.hpp"
 
