@@ -3,16 +3,12 @@
     .venv/bin/python bench/torch_gpt2.py --weights initial.safetensors --samples samples.jsonl --batch 4 --dtype bf16 \\
         [--compile] [--iterations 10] [--threads 2]
 
-Fused query/key/value product, scaled_dot_product_attention, tanh GeLU, pre-norm blocks, tied output, autocast for
-bf16, fused AdamW with decay on matrices alone, clipping by the global norm. Weights carry the names of our
-checkpoints, samples are lines of `megalith data samples`, in file order. Prints one JSON line: seconds and loss of each
-iteration, loss read on the host included, as in ours.
+Fused query/key/value product, scaled_dot_product_attention, tanh GeLU, pre-norm blocks, tied output; autocast,
+optimizer and clipping are those of torch_loop.py. Weights carry the names of our checkpoints, samples are lines of
+`megalith data samples`, in file order.
 """
-import argparse
-import json
-import time
-
 import torch
+import torch_loop
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
@@ -80,41 +76,14 @@ def build(weights, heads):
     return model
 
 
+def make_batch(samples):
+    return [torch.tensor([sample[key] for sample in samples]) for key in ("tokens", "labels")]
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", required=True)
-    parser.add_argument("--samples", required=True)
-    parser.add_argument("--heads", type=int, default=12)
-    parser.add_argument("--batch", type=int, required=True)
-    parser.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
-    parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--iterations", type=int, default=10)
-    parser.add_argument("--lr", type=float, default=1e-4)
-    parser.add_argument("--threads", type=int, default=2)
-    args = parser.parse_args()
+    args = torch_loop.parser(__doc__).parse_args()
     torch.set_num_threads(args.threads)
-    model = build(load_file(args.weights), args.heads)
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": decay, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=args.lr, fused=True)
-    network = torch.compile(model) if args.compile else model
-    with open(args.samples) as file:
-        samples = [json.loads(line) for _, line in zip(range(args.iterations * args.batch), file)]
-    seconds, losses = [], []
-    for k in range(args.iterations):
-        begin = time.perf_counter()
-        batch = samples[k * args.batch : (k + 1) * args.batch]
-        ids, labels = (torch.tensor([sample[key] for sample in batch]) for key in ("tokens", "labels"))
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=args.dtype == "bf16"):
-            loss = network(ids, labels)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        losses.append(loss.item())
-        seconds.append(time.perf_counter() - begin)
-    print(json.dumps({"seconds": seconds, "losses": losses}))
+    torch_loop.train(build(load_file(args.weights), args.heads), make_batch, args)
 
 
 if __name__ == "__main__":
