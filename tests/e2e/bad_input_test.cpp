@@ -519,7 +519,7 @@ TEST_F(BadInput, ALossThatIsNoNumberEndsTheRun) {
   const Row row{"",
                 1,
                 {"iteration 2 skipped: the gradient of embedding.word_embeddings.weight is not "
-                 "finite (loss ",
+                 "finite (lm loss ",
                  "lower --lr, or go on regardless with --no-check-for-nan-in-loss-and-grad"}};
   check_message(row, run_process(pretrain("--lr 1e30")));
   check_message({"", 1, {"iteration 1 skipped: the gradient of", "loss scale 1e+30"}},
