@@ -47,6 +47,22 @@ struct EmbedFlags {
   }
 };
 
+FieldList model_fields(TrainedModelFlags& flags) {
+  FieldList fields = flags.fields();
+  for (auto& field : fields) {
+    if (field.name != "load") continue;
+    field.help =
+        "The checkpoints' folder, the folder of one checkpoint, or a Hugging Face BERT: its "
+        "folder or .safetensors file.";
+  }
+  return fields;
+}
+
+std::string type_name(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return "bf16";
+  return dtype == at::kHalf ? "fp16" : "fp32";
+}
+
 std::vector<std::string> read_lines(const std::string& path) {
   const std::string text = read_text_file(path);
   std::vector<std::string> lines;
@@ -149,7 +165,7 @@ void write(const Embeddings& embeddings, const EmbedFlags& flags, const TrainedE
 void report(const EmbedFlags& flags, const TrainedEncoder& encoder, const Rows& rows,
             const Embeddings& embeddings, int64_t seq_length, double seconds) {
   fmt::print("{}\n  {:<10}{} in {}\n", *flags.output, "model", encoder.origin,
-             c10::toString(encoder.dtype));
+             type_name(encoder.dtype));
   fmt::print("  {:<10}{} with {} tokens", "lines", rows.features.size(), rows.num_tokens);
   if (rows.num_cut > 0) fmt::print("; {} were longer and cut to {}", rows.num_cut, seq_length);
   fmt::print("\n  {:<10}{} [{}] in F32\n", embeddings.mask.defined() ? "states" : "vectors",
@@ -168,7 +184,7 @@ int run_embed(const Words& words) {
       "Writes what a BERT says of each line of a file: one vector, or the hidden states of its "
       "tokens. --load is a save folder, or the folder or .safetensors file of a Hugging Face "
       "BERT. Runs on any number of ranks; nothing is downloaded.");
-  command.section("Model", flags.model.fields());
+  command.section("Model", model_fields(flags.model));
   command.section("Text", flags.text_fields());
   command.section("Tokenizer (default: the model's)", flags.tokenizer.fields());
   command.section("Parallelism", flags.distributed.fields());
