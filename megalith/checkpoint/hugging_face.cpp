@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <mutex>
 #include <set>
 
 #include "megalith/checkpoint/hugging_face_bert.hpp"
@@ -144,9 +145,15 @@ void check_superfluous(HuggingFaceModel& model, Problems& problems) {
   }
 }
 
+/// The tensor that was read last; ranks as threads may read at the same time.
+struct LastRead {
+  std::mutex mutex;
+  std::string name;
+};
+
 /// Each tensor's memory goes back to the system when the next one is read.
 void add_parts(HuggingFaceModel& model) {
-  const auto last = std::make_shared<std::string>();
+  const auto last = std::make_shared<LastRead>();
   for (const auto& [tensor, name] : model.tensors) {
     for (size_t i = 0; i < tensor.parts.size(); ++i) {
       SourceTensor part;
@@ -154,8 +161,9 @@ void add_parts(HuggingFaceModel& model) {
       part.shape = tensor.parts[i].shape;
       part.dtype = model.files->entry(name).dtype;
       part.read = [files = model.files, tensor = tensor, name = name, i, last] {
-        if (!last->empty() && *last != name) files->release(*last);
-        *last = name;
+        const std::lock_guard lock(last->mutex);
+        if (!last->name.empty() && last->name != name) files->release(last->name);
+        last->name = name;
         return tensor.part_of(files->tensor(name), i);
       };
       model.source.tensors.push_back(std::move(part));
