@@ -64,6 +64,7 @@ struct ModelConfig {
   /// BERT's variants: bidirectional, two token types, a transform in the language-model head, and
   /// pooler and sentence order head unless `with_binary_head` is false (--bert-no-binary-head).
   void become_bert(bool with_binary_head);
+  bool has_task_head() const { return num_classes > 0 || multichoice_head || qa_head; }
   bool has_pooler() const { return pooler || binary_head || num_classes > 0 || multichoice_head; }
   /// Pooler and heads, by the names their parameters begin with: {"lm_head", "pooler",
   /// "binary_head"}. What a GPT has is none.

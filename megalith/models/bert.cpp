@@ -77,12 +77,16 @@ at::Tensor BertModel::span_logits(const at::Tensor& hidden) const {
 }
 
 std::vector<std::string> BertModel::loss_names() const {
+  if (config().has_task_head()) return {"loss"};
   return config().binary_head ? std::vector<std::string>{"lm loss", "sop loss"}
                               : std::vector<std::string>{"lm loss"};
 }
 
 std::vector<LossPart> BertModel::losses(const ModelInput& input, const Targets& targets,
                                         LayerContext& context, const RecomputePlan& plan) const {
+  if (config().has_task_head()) {
+    return {task_loss(task_logits(input, context, plan), targets.labels)};
+  }
   TORCH_CHECK(lm_head_, "BertModel: no language-model head to be pretrained");
   const at::Tensor hidden = hidden_states(input, context, plan);  // [S, B, H]
   std::vector<LossPart> parts{masked_token_loss(hidden, targets)};
@@ -114,6 +118,7 @@ LossPart BertModel::order_loss(const at::Tensor& hidden, const Targets& targets)
 }
 
 double BertModel::flops(int64_t samples, int64_t seq_length, double predictions) const {
+  if (config().has_task_head()) return task_flops(samples, seq_length);
   const double sequences = static_cast<double>(samples);
   const double h = static_cast<double>(config().hidden_size);
   double all = sequences * static_cast<double>(seq_length) * layer_flops(config(), seq_length);

@@ -1,4 +1,5 @@
-// BERT: a bidirectional transformer with a masked-language-model head and a sentence order head.
+// BERT: a bidirectional transformer with a masked-language-model head and a sentence order head, or
+// with the head of a task, to be fine-tuned (bert_task.cpp).
 //
 // Each layer's norms lie as ModelConfig says; with --apply-residual-connection-post-layernorm it is
 // the original BERT with the norms shifted by one place (docs/bert.md). The language-model head has
@@ -27,8 +28,8 @@ class LanguageModelHead {
   at::Tensor bias_;             // [V/t]
 };
 
-/// The encoder with the heads that its configuration names; to be pretrained it needs the
-/// language-model head.
+/// The encoder with the heads that its configuration names. With the head of a task it is trained
+/// on that; else it needs the language-model head.
 class BertModel final : public Model {
  public:
   /// `config` as become_bert() makes it, with any of the heads. Throws c10::Error when it is not.
@@ -52,13 +53,23 @@ class BertModel final : public Model {
   /// hidden [S, B, H] -> [S, B, 2]: of each position as the answer's first and last.
   at::Tensor span_logits(const at::Tensor& hidden) const;
 
-  /// "lm loss", the mean over the masked tokens, and "sop loss", the mean over the pairs.
+  /// What the task's head says of each row of the input, with dropout in front of it when training:
+  /// of classes [B, num_classes]; of a choice [B, 1]; of places [B, S, 2], without dropout.
+  /// Communicates: tensor, both.
+  at::Tensor task_logits(const ModelInput& input, LayerContext& context,
+                         const RecomputePlan& plan = {}) const;
+
+  /// "lm loss", the mean over the masked tokens, and "sop loss", the mean over the pairs; of a task
+  /// "loss", the mean over the examples (of spans that of both ends, every place of the row being a
+  /// candidate, as in BERT's run_squad).
   std::vector<std::string> loss_names() const override;
   std::vector<LossPart> losses(const ModelInput& input, const Targets& targets,
                                LayerContext& context, const RecomputePlan& plan) const override;
   double flops(int64_t samples, int64_t seq_length, double predictions) const override;
 
  private:
+  LossPart task_loss(const at::Tensor& logits, const at::Tensor& labels) const;
+  double task_flops(int64_t samples, int64_t seq_length) const;
   LossPart masked_token_loss(const at::Tensor& hidden, const Targets& targets) const;
   LossPart order_loss(const at::Tensor& hidden, const Targets& targets) const;
 

@@ -15,8 +15,11 @@ namespace megalith {
 
 /// What a batch asks for.
 struct Targets {
-  at::Tensor labels;     // [B, S] int64; anything where the loss mask is 0
-  at::Tensor loss_mask;  // [S, B] fp32, as the token losses lie
+  /// int64. Of tokens [B, S]; anything where the loss mask is 0. Of a task's examples [E]: the
+  /// class, or the right one of the B / E sequences of an example; of spans [B, 2]: first and last
+  /// place.
+  at::Tensor labels;
+  at::Tensor loss_mask = {};  // [S, B] fp32, as the token losses lie; of tokens
   /// Where the loss mask is not 0, at s · B + b, at least one (int64 [N]); or undefined: everywhere
   /// may be. For models that need no logits elsewhere.
   at::Tensor predicted = {};
@@ -39,8 +42,8 @@ class Model {
   virtual std::vector<LossPart> losses(const ModelInput& input, const Targets& targets,
                                        LayerContext& context, const RecomputePlan& plan) const = 0;
   /// Floating point operations of forward and backward over `samples` sequences, in which the first
-  /// part of the loss counted `predictions`. Attention is not halved and recompute not counted:
-  /// Korthikanti et al. (2022), equation 7, for the widths given.
+  /// part of the loss counted `predictions`; `seq_length` is the mean. Attention is not halved and
+  /// recompute not counted: Korthikanti et al. (2022), equation 7, for the widths given.
   virtual double flops(int64_t samples, int64_t seq_length, double predictions) const = 0;
 
   const ModelConfig& config() const { return config_; }

@@ -19,7 +19,7 @@
 namespace megalith {
 
 /// Where in a layer a stream is drawn.
-enum class RandomSite : int64_t { kEmbedding, kAttention, kAttentionOutput, kMlpOutput };
+enum class RandomSite : int64_t { kEmbedding, kAttention, kAttentionOutput, kMlpOutput, kHead };
 
 /// The key of everything drawn in one forward of one micro-batch on one rank.
 struct StepKey {

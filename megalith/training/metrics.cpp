@@ -185,25 +185,28 @@ void Metrics::clear_progress() {
   progress_shown_ = false;
 }
 
-void Metrics::evaluation(const std::string& set, const std::string& where, int64_t iteration,
-                         const std::vector<NamedLoss>& losses) {
+void Metrics::evaluation(const std::string& set, int64_t iteration, const Evaluation& evaluation) {
   if (options_.silent) return;
   const auto perplexity = [](double loss) { return std::exp(std::min(20.0, loss)); };
-  std::string line = fmt::format(" {} loss at {} | ", set, where);
+  const auto& [losses, scores] = evaluation;
+  std::string line =
+      fmt::format(" {}{} at iteration {} | ", set, losses.empty() ? "" : " loss", iteration);
+  nlohmann::ordered_json object;
+  object["iteration"] = iteration;
   for (const auto& [name, value] : losses) {
     line += fmt::format("{0} value: {1:.6E} | {0} PPL: {2:.6E} | ", name, value, perplexity(value));
+    const bool is_first = &name == &losses.front().name;
+    object[set + "_" + (is_first ? "loss" : json_key(name))] = number(value);
+    if (is_first) object[set + "_perplexity"] = number(perplexity(value));
+  }
+  for (const auto& [name, value] : scores) {
+    line += fmt::format("{}: {:.6g} | ", name, value);
+    object[set + "_" + json_key(name)] = number(value);
   }
   const std::string rule(line.size() + 1, '-');
   say(rule);
   say(line);
   say(rule);
-  nlohmann::ordered_json object;
-  object["iteration"] = iteration;
-  object[set + "_loss"] = number(losses.front().value);
-  object[set + "_perplexity"] = number(perplexity(losses.front().value));
-  for (size_t i = 1; i < losses.size(); ++i) {
-    object[set + "_" + json_key(losses[i].name)] = number(losses[i].value);
-  }
   write_json(object.dump());
 }
 

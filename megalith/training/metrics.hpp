@@ -22,6 +22,12 @@ struct NamedLoss {
   double value = 0;
 };
 
+/// What a validation or a test found: losses, told with their perplexities, or a task's scores.
+struct Evaluation {
+  std::vector<NamedLoss> losses = {};
+  std::vector<NamedLoss> scores = {};
+};
+
 /// One iteration as the trainer saw it.
 struct IterationRecord {
   int64_t iteration = 0, total_iterations = 0;
@@ -61,9 +67,8 @@ class Metrics {
 
   void say(const std::string& line);
   void record(const IterationRecord& record);
-  /// `set` is "validation" or "test"; `where` completes "at ...".
-  void evaluation(const std::string& set, const std::string& where, int64_t iteration,
-                  const std::vector<NamedLoss>& losses);
+  /// `set` is "validation" or "test".
+  void evaluation(const std::string& set, int64_t iteration, const Evaluation& evaluation);
 
  private:
   void log_line(const IterationRecord& record);

@@ -23,6 +23,9 @@ constexpr std::array kNotCompared = {
     "load",
     "load-if-exists",
     "ckpt-step",
+    "pretrained-checkpoint",
+    "seeds",
+    "test-data",
     "finetune",
     "use-checkpoint-args",
     "no-load-optim",
@@ -171,7 +174,72 @@ void take(const Field& field, const Json& stored, const std::string& source) {
   fields_from_json({field}, Json{{field.name, stored}}, source);
 }
 
+using GivenFlags = std::function<bool(const std::string&)>;
+
+/// The shape of the body, where the flags do not say it.
+void take_shape(RunConfig& config, const Checkpoint& checkpoint, const GivenFlags& given) {
+  const FieldList family = config.model.family_fields();
+  const auto is_family = [&](const std::string& name) {
+    return std::any_of(family.begin(), family.end(),
+                       [&](const Field& field) { return field.name == name; });
+  };
+  for (const auto& field : config.model.shape_fields()) {
+    // The size of the vocabulary is the tokenizer's word, and has a flag of that name; the family
+    // is the command's.
+    const bool is_others = field.name == "vocab-size" || is_family(field.name);
+    if (is_others || given(field.name)) continue;
+    // An older checkpoint says nothing about what was built later.
+    const auto& shape = checkpoint.meta().at("model");
+    if (shape.contains(field.name)) take(field, shape.at(field.name), checkpoint.folder());
+  }
+}
+
+void take_tokenizer(RunConfig& config, const Checkpoint& checkpoint, const GivenFlags& given) {
+  const auto& meta = checkpoint.meta();
+  if (given("tokenizer-type") || !meta.contains("tokenizer")) return;
+  for (const auto& field : config.tokenizer.fields()) {
+    if (!given(field.name) && meta.at("tokenizer").contains(field.name)) {
+      take(field, meta.at("tokenizer").at(field.name), checkpoint.folder());
+    }
+  }
+}
+
+/// "bidirectional-attention is false, and true is wanted; ..."
+std::string family_differences(ModelConfig wanted, ModelConfig stored) {
+  const Json of_run = fields_to_json(wanted.family_fields());
+  const Json of_checkpoint = fields_to_json(stored.family_fields());
+  std::vector<std::string> texts;
+  for (const auto& [name, value] : of_run.items()) {
+    if (is_of_heads(name) || of_checkpoint.at(name) == value) continue;
+    texts.push_back(fmt::format("{} is {}, wanted {}", name, value_text(of_checkpoint.at(name)),
+                                value_text(value)));
+  }
+  return fmt::format("{}", fmt::join(texts, "; "));
+}
+
 }  // namespace
+
+void take_body_args(RunConfig& config, const Checkpoint& checkpoint,
+                    const std::function<bool(const std::string&)>& given, Problems& problems) {
+  const ModelConfig stored = model_config_from(checkpoint);
+  if (!stored.bidirectional) {
+    problems.add("{}: holds a {} model, and fine-tuning takes a BERT: {}", checkpoint.folder(),
+                 stored.family(), family_differences(config.model, stored));
+    return;
+  }
+  config.model.num_token_types = stored.num_token_types;
+  if (stored.num_token_types < 2) {
+    problems.add("{}: its model has {} token types, and pairs of texts need two",
+                 checkpoint.folder(), stored.num_token_types);
+  }
+  take_shape(config, checkpoint, given);
+  take_tokenizer(config, checkpoint, given);
+  for (const auto& mistake :
+       shape_mistakes(config.model, stored, /*with_vocabulary=*/false, Heads::kMayDiffer)) {
+    problems.add("{}: {}; leave it out, the checkpoint says what the model is", checkpoint.folder(),
+                 mistake);
+  }
+}
 
 std::optional<Checkpoint> find_training_checkpoint(const CheckpointConfig& config) {
   if (!config.load) return std::nullopt;
@@ -216,32 +284,13 @@ void take_checkpoint_args(RunConfig& config, const std::function<bool(const std:
   if (!checkpoint) return;  // a run that starts anew goes by its flags
   const auto& meta = checkpoint->meta();
   const ModelConfig stored = model_config_from(*checkpoint);
-  const FieldList family = config.model.family_fields();
-  const auto is_family = [&](const std::string& name) {
-    return std::any_of(family.begin(), family.end(),
-                       [&](const Field& field) { return field.name == name; });
-  };
-  for (const auto& field : config.model.shape_fields()) {
-    // The size of the vocabulary is the tokenizer's word, and has a flag of that name; the family
-    // is the command's.
-    const bool is_others = field.name == "vocab-size" || is_family(field.name);
-    if (is_others || given(field.name)) continue;
-    // An older checkpoint says nothing about what was built later.
-    const auto& shape = meta.at("model");
-    if (shape.contains(field.name)) take(field, shape.at(field.name), checkpoint->folder());
-  }
+  take_shape(config, *checkpoint, given);
   for (const auto& field : config.training.fields()) {
     if (field.name != "seq-length" || given(field.name)) continue;
     if (!meta.contains("configuration")) continue;  // converted: no run, no sequence length
     take(field, meta.at("configuration").at("Training").at(field.name), checkpoint->folder());
   }
-  if (!given("tokenizer-type") && meta.contains("tokenizer")) {
-    for (const auto& field : config.tokenizer.fields()) {
-      if (!given(field.name) && meta.at("tokenizer").contains(field.name)) {
-        take(field, meta.at("tokenizer").at(field.name), checkpoint->folder());
-      }
-    }
-  }
+  take_tokenizer(config, *checkpoint, given);
   if (config.is_bert() && stored.bidirectional && !given("bert-no-binary-head")) {
     config.bert.no_binary_head = !stored.binary_head;
     config.choose_model(stored.family());

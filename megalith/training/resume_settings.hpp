@@ -24,6 +24,11 @@ std::optional<Checkpoint> find_training_checkpoint(const CheckpointConfig& confi
 void take_checkpoint_args(RunConfig& config, const std::function<bool(const std::string&)>& given,
                           Problems& problems);
 
+/// The same from a checkpoint that was found, except for the heads: what to start a run of a task
+/// from.
+void take_body_args(RunConfig& config, const Checkpoint& checkpoint,
+                    const std::function<bool(const std::string&)>& given, Problems& problems);
+
 /// One setting that differs.
 struct SettingConflict {
   std::string name, checkpoint, flags, used;

@@ -164,18 +164,22 @@ void RunConfig::choose_model(const std::string& family) {
 }
 
 std::vector<std::pair<std::string, FieldList>> RunConfig::sections() {
-  return {{"Model", model.fields()},
-          {"Tokenizer", tokenizer.fields()},
-          {"Data", data.fields()},
-          {"BERT's samples", bert.fields()},
-          {"Training", training.fields()},
-          {"Batch size", batch.fields()},
-          {"Optimizer", optimizer.fields()},
-          {"Learning rate and weight decay", learning_rate.fields()},
-          {"Loss scale (fp16)", loss_scale.fields()},
-          {"Parallelism", distributed.fields()},
-          {"Validation and logging", logging.fields()},
-          {"Checkpoints", checkpoint.fields()}};
+  auto data_sections = task_sections;
+  if (!is_finetuning()) {
+    data_sections = {{"Data", data.fields()}, {"BERT's samples", bert.fields()}};
+  }
+  std::vector<std::pair<std::string, FieldList>> all{{"Model", model.fields()},
+                                                     {"Tokenizer", tokenizer.fields()}};
+  all.insert(all.end(), data_sections.begin(), data_sections.end());
+  all.insert(all.end(), {{"Training", training.fields()},
+                         {"Batch size", batch.fields()},
+                         {"Optimizer", optimizer.fields()},
+                         {"Learning rate and weight decay", learning_rate.fields()},
+                         {"Loss scale (fp16)", loss_scale.fields()},
+                         {"Parallelism", distributed.fields()},
+                         {"Validation and logging", logging.fields()},
+                         {"Checkpoints", checkpoint.fields()}});
+  return all;
 }
 
 nlohmann::json RunConfig::to_json() {
@@ -196,8 +200,8 @@ void RunConfig::resolve_and_check(const LaunchEnvironment& environment, Problems
   const int64_t tensor = distributed.tensor_model_parallel_size;
   model.check(tensor, problems);
   check_tokenizer_config(tokenizer, problems);
-  data.check(problems);
-  if (is_bert()) bert.check(training.seq_length, training.seed, problems);
+  if (!is_finetuning()) data.check(problems);
+  if (is_bert() && !is_finetuning()) bert.check(training.seq_length, training.seed, problems);
   distributed.check_settings(environment, problems);
   if (training.bf16 && training.fp16)
     problems.add("--bf16 and --fp16 exclude each other; give one");

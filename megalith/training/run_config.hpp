@@ -92,11 +92,15 @@ struct RunConfig {
   DistributedConfig distributed;
   LoggingConfig logging;
   CheckpointConfig checkpoint;
+  /// Of a fine-tuning run: the flags of its task (tasks/finetune/task_config.hpp), in the place of
+  /// the sections on pretraining data. Their struct must outlive this one.
+  std::vector<std::pair<std::string, FieldList>> task_sections;
 
   /// What `megalith pretrain MODEL` says: "gpt" or "bert"; BERT's variants as --bert-no-binary-head
   /// leaves them. To be called before everything below.
   void choose_model(const std::string& family);
   bool is_bert() const { return model.bidirectional; }
+  bool is_finetuning() const { return !task_sections.empty(); }
 
   /// Titled groups of flags, in the order of --help.
   std::vector<std::pair<std::string, FieldList>> sections();

@@ -1,48 +1,24 @@
 #include "megalith/training/trainer.hpp"
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "megalith/checkpoint/checkpoint.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/checkpoint/save_folder.hpp"
-#include "megalith/data/batch_loader.hpp"
 #include "megalith/parallel/collectives.hpp"
 #include "megalith/pipeline/schedule.hpp"
-#include "megalith/training/batch_tensors.hpp"
+#include "megalith/training/loss_sums.hpp"
 
 namespace megalith {
 
-namespace {
-
-/// The parts of a model's loss as rows of sum and count, in double: [parts, 2].
-at::Tensor as_rows(const std::vector<LossPart>& parts) {
-  std::vector<at::Tensor> rows;
-  for (const auto& [sum, count] : parts) {
-    rows.push_back(at::stack({sum.detach().to(at::kDouble), count.to(at::kDouble)}));
-  }
-  return at::stack(rows);
-}
-
-/// What is trained on: each part's mean over the micro-batch, added up.
-at::Tensor total_loss(const std::vector<LossPart>& parts) {
-  at::Tensor total;
-  for (const auto& [sum, count] : parts) {
-    const at::Tensor mean = sum / count.clamp_min(1);
-    total = total.defined() ? total + mean : mean;
-  }
-  return total;
-}
-
-}  // namespace
-
-Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<bool>& stop_signal)
+Trainer::Trainer(RunConfig config, TrainingTask& task, Distributed& distributed,
+                 const std::atomic<bool>& stop_signal)
     : config_(std::move(config)),
+      task_(task),
       distributed_(distributed),
       groups_(distributed.groups()),
       stop_signal_(stop_signal),
@@ -67,7 +43,7 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
   groups_.calls().set_phase("finding the checkpoint");
   find_checkpoint();
   groups_.calls().set_phase("opening the data");
-  open_data();
+  task_.open({config_, distributed_, *tokenizer_, *batch_schedule_, total_iterations_});
 
   groups_.calls().set_phase("building the model");
   const bool is_loaded_whole =
@@ -88,56 +64,6 @@ Trainer::Trainer(RunConfig config, Distributed& distributed, const std::atomic<b
 }
 
 Trainer::~Trainer() = default;
-
-void Trainer::open_data() {
-  DatasetRequest request;
-  request.sequence_length = config_.training.seq_length;
-  request.seed = config_.training.seed;
-  request.samples = requested_samples(total_iterations_, config_.training.train_samples,
-                                      config_.logging.eval_interval, config_.logging.eval_iters,
-                                      batch_schedule_->final_global_batch());
-  request.wanted = {!config_.training.skip_train && total_iterations_ > 0,
-                    config_.logging.eval_iters > 0, config_.logging.eval_iters > 0};
-  request.vocab_size = tokenizer_->vocab_size();
-  request.eod = tokenizer_->eod();
-  request.pad = tokenizer_->pad();
-  if (config_.is_bert()) {
-    request.kind = DatasetKind::kBert;
-    request.bert = config_.bert;
-    request.word_pieces =
-        make_word_pieces(tokenizer_.get(), config_.model.vocab_size, config_.data.mock_data);
-  }
-  request.tokenizer_json = tokenizer_->description().dump(4);
-  const char* const what = "building the sample index";
-  if (groups_.world_rank() == 0) {
-    request.notice = [](const std::string& line) { fmt::print("{}\n", line); };
-    distributed_.on_first_rank(what, [&] { datasets_ = build_datasets(config_.data, request); });
-  } else {
-    request.role = IndexRole::kLoadOrBuildPrivately;
-    request.wait_for_builder = [&] { distributed_.on_first_rank(what, [] {}); };
-    datasets_ = build_datasets(config_.data, request);
-  }
-  if (!request.wanted[0]) return;
-  // A cyclic loader starts over when the data end.
-  const bool is_cyclic = config_.data.dataloader_type == LoaderKind::kCyclic;
-  check_training_data(datasets_, is_cyclic ? 0 : request.samples.train);
-}
-
-std::unique_ptr<BatchLoader> Trainer::make_loader(Split split, int64_t consumed) const {
-  LoaderOptions options;
-  options.name = split == Split::kTrain   ? "training"
-                 : split == Split::kValid ? "validation"
-                                          : "test";
-  options.kind = config_.data.dataloader_type;
-  options.consumed_samples = consumed;
-  options.micro_batch_size = batch_schedule_->micro_batch_size();
-  options.replica_index = groups_.data().rank;
-  options.replica_count = groups_.data().size();
-  options.data_sharding = !config_.data.no_data_sharding;
-  options.wrap = split != Split::kTrain;
-  options.vocab_size = config_.model.vocab_size;
-  return std::make_unique<BatchLoader>(datasets_.of(split), options);
-}
 
 void Trainer::announce() {
   const auto& layout = groups_.layout();
@@ -184,7 +110,7 @@ void Trainer::run() {
         progress_.iteration % eval_interval == 0) {
       validate();
     }
-    train_loader_ = make_loader(Split::kTrain, progress_.consumed_samples);
+    next_batch_ = task_.training_batches(progress_.consumed_samples);
     while (!stopped && progress_.iteration < total_iterations_) {
       stopped = train_step();
       const int64_t iteration = progress_.iteration;
@@ -192,27 +118,25 @@ void Trainer::run() {
       const auto& interval = config_.checkpoint.save_interval;
       if (interval && iteration % *interval == 0) save(/*is_last=*/false);
     }
-    train_loader_.reset();
+    next_batch_ = nullptr;
   }
   if (config_.checkpoint.save && !config_.training.skip_train) save(/*is_last=*/true);
   if (stopped && progress_.iteration < total_iterations_) {
     metrics_->say(fmt::format("stopped at iteration {}", progress_.iteration));
     return;
   }
-  const std::string where = fmt::format("iteration {}", progress_.iteration);
-  if (datasets_.valid && config_.logging.eval_iters > 0 &&
-      (config_.training.skip_train || progress_.validated_iteration != progress_.iteration)) {
-    validate();
-  }
-  if (datasets_.test && config_.logging.eval_iters > 0) {
-    groups_.calls().set_phase("test");
-    const auto loader = make_loader(Split::kTest, 0);
-    metrics_->evaluation("test", where, progress_.iteration, evaluate(*loader));
+  const bool is_validated =
+      !config_.training.skip_train && progress_.validated_iteration == progress_.iteration;
+  if (!is_validated) validate();
+  groups_.calls().set_phase("test");
+  if (const auto test = task_.finish(*model_, progress_.iteration)) {
+    metrics_->evaluation("test", progress_.iteration, *test);
   }
 }
 
-at::Tensor Trainer::forward_backward(int64_t num_micro_batches, double loss_scale) {
+Trainer::BatchSums Trainer::forward_backward(int64_t num_micro_batches, double loss_scale) {
   at::Tensor sums;
+  int64_t positions = 0, sequences = 0;
   const double share = loss_scale / static_cast<double>(num_micro_batches * groups_.data().size());
   at::Tensor loss;
   const auto note_phase = [&](int64_t micro_batch, const char* direction) {
@@ -223,14 +147,16 @@ at::Tensor Trainer::forward_backward(int64_t num_micro_batches, double loss_scal
       .forward =
           [&](int64_t micro_batch) {
             note_phase(micro_batch, "forward");
-            const BatchTensors batch = to_tensors(train_loader_->next(), distributed_.device());
+            const BatchTensors batch = next_batch_();
+            positions += batch.input.tokens.numel();
+            sequences += batch.input.tokens.size(0);
             LayerContext context;
             context.training = true;
             context.key = {config_.training.seed, progress_.iteration, micro_batch,
                            groups_.data().rank, groups_.tensor().rank};
             const auto parts = model_->losses(batch.input, batch.targets, context, recompute_plan_);
             loss = total_loss(parts) * share;
-            sums = sums.defined() ? sums + as_rows(parts) : as_rows(parts);
+            sums = sums.defined() ? sums + loss_rows(parts) : loss_rows(parts);
           },
       .backward =
           [&](int64_t micro_batch) {
@@ -241,7 +167,7 @@ at::Tensor Trainer::forward_backward(int64_t num_micro_batches, double loss_scal
           }};
   execute(single_stage_schedule(num_micro_batches), actions);
   gradients_->finish_reduction();
-  return sums;
+  return {sums, positions, sequences};
 }
 
 bool Trainer::train_step() {
@@ -254,7 +180,7 @@ bool Trainer::train_step() {
   record.loss_scale = loss_scaler_.scale();
 
   gradients_->zero();
-  const at::Tensor sums = forward_backward(num_micro_batches, record.loss_scale);
+  const auto [sums, positions, sequences] = forward_backward(num_micro_batches, record.loss_scale);
   groups_.calls().set_phase(fmt::format("iteration {}, optimizer step", progress_.iteration + 1));
   const Optimizer::Result result = optimizer_->step(
       record.learning_rate, schedule_->weight_decay(progress_.schedule_samples), record.loss_scale);
@@ -268,14 +194,16 @@ bool Trainer::train_step() {
   const std::chrono::duration<double> running = std::chrono::steady_clock::now() - started_;
   const auto& limit = config_.training.exit_duration_minutes;
   const bool my_stop = stop_signal_ || (limit && running.count() > *limit * 60);
-  // One sum over the world carries the loss (each tensor group once) and the wish to stop.
+  // One sum over the world carries loss and tokens (each tensor group once) and the wish to stop.
   const double counted = groups_.tensor().rank == 0 ? 1.0 : 0.0;
-  at::Tensor shared =
-      at::cat({sums.flatten() * counted, at::full({1}, my_stop ? 1.0 : 0.0, sums.options())});
+  const at::Tensor mine =
+      at::tensor({static_cast<double>(positions) * counted,
+                  static_cast<double>(sequences) * counted, my_stop ? 1.0 : 0.0});
+  at::Tensor shared = at::cat({sums.flatten() * counted, mine.to(sums.options())});
   groups_.calls().set_phase(fmt::format("iteration {}, sharing the loss", progress_.iteration));
   all_reduce(shared, groups_.world());
   shared = shared.cpu();
-  record.losses = mean_losses(shared.narrow(0, 0, sums.numel()).view_as(sums));
+  record.losses = mean_losses(*model_, shared.narrow(0, 0, sums.numel()).view_as(sums));
   record.iteration = progress_.iteration;
   record.total_iterations = total_iterations_;
   record.consumed_samples = progress_.consumed_samples;
@@ -283,9 +211,10 @@ bool Trainer::train_step() {
   record.skipped = !result.updated;
   record.nan = std::any_of(record.losses.begin(), record.losses.end(),
                            [](const NamedLoss& loss) { return !std::isfinite(loss.value); });
-  record.tokens = record.global_batch * config_.training.seq_length;
+  record.tokens = shared[-3].item().toLong();
+  const int64_t all_sequences = shared[-2].item().toLong();
   record.model_flops =
-      model_->flops(record.global_batch, config_.training.seq_length, shared[1].item<double>());
+      model_->flops(all_sequences, record.tokens / all_sequences, shared[1].item<double>());
   if (config_.logging.log_params_norm) record.parameter_norm = optimizer_->parameter_norm();
   record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   metrics_->record(record);
@@ -308,45 +237,12 @@ void Trainer::check_finite(const IterationRecord& record, const std::string& bad
                  config_.loss_scale.loss_scale ? "--loss-scale" : "--lr");
 }
 
-std::vector<NamedLoss> Trainer::mean_losses(const at::Tensor& sums) const {
-  const at::Tensor on_host = sums.cpu();
-  std::vector<NamedLoss> losses;
-  for (const auto& name : model_->loss_names()) {
-    const auto row = on_host[static_cast<int64_t>(losses.size())];
-    losses.push_back({name, row[0].item<double>() / std::max(1.0, row[1].item<double>())});
-  }
-  return losses;
-}
-
-std::vector<NamedLoss> Trainer::evaluate(BatchLoader& loader) {
-  const c10::NoGradGuard no_grad;
-  at::Tensor sums;
-  const int64_t step = batch_schedule_->micro_batch_size() * groups_.data().size();
-  const int64_t micro_batches =
-      config_.logging.eval_iters * (batch_schedule_->final_global_batch() / step);
-  for (int64_t m = 0; m < micro_batches; ++m) {
-    const BatchTensors batch = to_tensors(loader.next(), distributed_.device());
-    LayerContext context;
-    const at::Tensor rows = as_rows(model_->losses(batch.input, batch.targets, context, {}));
-    sums = sums.defined() ? sums + rows : rows;
-  }
-  all_reduce(sums, groups_.data());
-  return mean_losses(sums);
-}
-
 void Trainer::validate() {
-  if (!datasets_.valid || config_.logging.eval_iters == 0) return;
-  if (!valid_loader_) {
-    // Where an uninterrupted run would stand: one validation for every eval-interval so far.
-    const int64_t done = (progress_.iteration - 1) / config_.logging.eval_interval;
-    valid_loader_ = make_loader(
-        Split::kValid, done * config_.logging.eval_iters * batch_schedule_->final_global_batch());
-  }
+  if (!task_.validates()) return;
   groups_.calls().set_phase(fmt::format("validation at iteration {}", progress_.iteration));
-  const auto losses = evaluate(*valid_loader_);
+  const Evaluation evaluation = task_.validate(*model_, progress_.iteration);
   progress_.validated_iteration = progress_.iteration;
-  metrics_->evaluation("validation", fmt::format("iteration {}", progress_.iteration),
-                       progress_.iteration, losses);
+  metrics_->evaluation("validation", progress_.iteration, evaluation);
 }
 
 void Trainer::open_metrics() {

@@ -1,9 +1,9 @@
 // The training loop: batch, forward and backward, clip, update; a line; then what only watches.
 //
-// Owns model, optimizer and loaders of one rank. Validation runs every eval-interval iterations,
-// the test at the end. Stops at the end, at exit-interval, after exit-duration, or when
-// `stop_signal` is set on any rank; all ranks stop after the same iteration, and save when a folder
-// is given. The save folder is this run's alone while the trainer lives.
+// Owns model and optimizer of one rank; its task (training_task.hpp) has the data and evaluates,
+// every eval-interval iterations and at the end. Stops at the end, at exit-interval, after
+// exit-duration, or when `stop_signal` is set on any rank; all ranks stop after the same iteration,
+// and save when a folder is given. The save folder is this run's alone while the trainer lives.
 #pragma once
 
 #include <atomic>
@@ -13,10 +13,10 @@
 #include "megalith/optimizer/gradient_buffer.hpp"
 #include "megalith/training/metrics.hpp"
 #include "megalith/training/run_config.hpp"
+#include "megalith/training/training_task.hpp"
 
 namespace megalith {
 
-class BatchLoader;
 class Checkpoint;
 class SaveFolder;
 
@@ -34,15 +34,17 @@ struct TrainingProgress {
 class Trainer {
  public:
   /// Builds model and optimizer, opens the data, loads the checkpoint. `config` is resolved and
-  /// checked. Communicates: world, every rank must construct.
-  Trainer(RunConfig config, Distributed& distributed, const std::atomic<bool>& stop_signal);
+  /// checked. Communicates: world, every rank must construct. `task` must outlive it.
+  Trainer(RunConfig config, TrainingTask& task, Distributed& distributed,
+          const std::atomic<bool>& stop_signal);
   ~Trainer();
 
   /// Trains to the end (or a stop), evaluates, saves. Communicates: world.
   void run();
+  /// Whether the run came to its end: it was not stopped before.
+  bool is_complete() const { return progress_.iteration >= total_iterations_; }
 
  private:
-  void open_data();
   void find_checkpoint();
   void resume();
   void open_metrics();
@@ -51,23 +53,23 @@ class Trainer {
   void announce();
 
   bool train_step();  // true when the run should stop after this iteration
-  /// -> sums over this rank's micro-batches, [parts, 2] in double: each part's sum and count.
-  at::Tensor forward_backward(int64_t num_micro_batches, double loss_scale);
-  std::vector<NamedLoss> evaluate(BatchLoader& loader);
-  /// The means of sums [parts, 2] (sum and count), in the order of the model's parts.
-  std::vector<NamedLoss> mean_losses(const at::Tensor& sums) const;
+  /// Over this rank's micro-batches: the parts of the loss (loss_sums.hpp), tokens with padding.
+  struct BatchSums {
+    at::Tensor losses;
+    int64_t positions, sequences;
+  };
+  BatchSums forward_backward(int64_t num_micro_batches, double loss_scale);
   void validate();
   void check_finite(const IterationRecord& record, const std::string& bad_parameter) const;
-  std::unique_ptr<BatchLoader> make_loader(Split split, int64_t consumed) const;
 
   RunConfig config_;
+  TrainingTask& task_;
   Distributed& distributed_;
   const ProcessGroups& groups_;
   const std::atomic<bool>& stop_signal_;
   std::unique_ptr<SaveFolder> save_folder_;
   std::unique_ptr<Checkpoint> checkpoint_;  // to go on from; gone when it is loaded
   std::unique_ptr<Tokenizer> tokenizer_;
-  Datasets datasets_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<GradientBuffer> gradients_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -75,7 +77,7 @@ class Trainer {
   std::unique_ptr<BatchSizeSchedule> batch_schedule_;
   LossScaler loss_scaler_;
   RecomputePlan recompute_plan_;
-  std::unique_ptr<BatchLoader> train_loader_, valid_loader_;
+  TrainingTask::BatchSource next_batch_;  // while it trains
   std::unique_ptr<Metrics> metrics_;
   TrainingProgress progress_;
   int64_t total_iterations_ = 0;

@@ -6,7 +6,6 @@
 #include "megalith/checkpoint/agreement.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/checkpoint/save_folder.hpp"
-#include "megalith/data/batch_loader.hpp"
 #include "megalith/parallel/collectives.hpp"
 #include "megalith/training/resume_settings.hpp"
 #include "megalith/training/trainer.hpp"

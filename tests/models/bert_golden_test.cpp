@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "megalith/models/bert.hpp"
+#include "models/bert_names.hpp"
 #include "support/global_tensors.hpp"
 #include "support/numeric.hpp"
 #include "support/ranks.hpp"
@@ -28,42 +29,6 @@ ModelConfig reference_bert() {
   config.residual_post_layernorm = true;
   config.become_bert(/*with_binary_head=*/true);
   return config;
-}
-
-/// Our names for transformers' parameters: its norms behind a block are ours before the next.
-TensorMap with_our_names(const TensorMap& theirs, const std::string& prefix) {
-  TensorMap ours;
-  const auto take = [&](const std::string& name, const std::string& their_name) {
-    for (const char* kind : {".weight", ".bias"}) {
-      const auto found = theirs.find(prefix + their_name + kind);
-      if (found != theirs.end()) ours[name + kind] = found->second;
-    }
-  };
-  take("embedding.word_embeddings", "bert.embeddings.word_embeddings");
-  take("embedding.position_embeddings", "bert.embeddings.position_embeddings");
-  take("embedding.tokentype_embeddings", "bert.embeddings.token_type_embeddings");
-  take("encoder.layers.0.input_layernorm", "bert.embeddings.LayerNorm");
-  for (int64_t layer = 0; layer < kBertLayers; ++layer) {
-    const auto name = fmt::format("encoder.layers.{}.", layer);
-    const auto their = fmt::format("bert.encoder.layer.{}.", layer);
-    const bool is_last = layer + 1 == kBertLayers;
-    for (const char* part : {"query", "key", "value"}) {
-      take(name + "self_attention." + part, their + "attention.self." + part);
-    }
-    take(name + "self_attention.linear_proj", their + "attention.output.dense");
-    take(name + "pre_mlp_layernorm", their + "attention.output.LayerNorm");
-    take(name + "mlp.linear_fc1", their + "intermediate.dense");
-    take(name + "mlp.linear_fc2", their + "output.dense");
-    take(is_last ? "encoder.final_layernorm"
-                 : fmt::format("encoder.layers.{}.input_layernorm", layer + 1),
-         their + "output.LayerNorm");
-  }
-  take("pooler.dense", "bert.pooler.dense");
-  take("lm_head.dense", "cls.predictions.transform.dense");
-  take("lm_head.layernorm", "cls.predictions.transform.LayerNorm");
-  take("lm_head", "cls.predictions");
-  take("binary_head", "cls.seq_relationship");
-  return ours;
 }
 
 struct Reference {
@@ -121,13 +86,14 @@ void check_bert(bool tanh_gelu, int64_t tensor_size, at::ScalarType dtype, doubl
   GlobalTensors gradients;
   run_ranks({.tensor = tensor_size}, [&](RankContext& ctx) {
     BertModel model(config, ctx.groups(), dtype, at::kCPU, 1);
-    load_slices(model.parameters(), with_our_names(reference.golden, ""));
+    load_slices(model.parameters(), with_our_names(reference.golden, kBertLayers));
     check_outputs(model, reference, prefix, ctx.groups().tensor(), tolerance);
     check_losses(model, reference, prefix, tolerance).backward();
     gradients.add_gradients(model.parameters());
   });
   if (tanh_gelu) return;  // the file has no gradients of it
-  const TensorMap expected = with_our_names(reference.golden, "grad."), actual = gradients.take();
+  const TensorMap expected = with_our_names(reference.golden, kBertLayers, "grad."),
+                  actual = gradients.take();
   expect_close_maps(actual, expected, tolerance, "gradient of ");
   for (const auto& [name, gradient] : expected) {
     // Exactly zero in theory: softmax ignores what is added to every key.
