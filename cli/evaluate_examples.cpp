@@ -1,6 +1,7 @@
 // megalith evaluate lambada and multiple-choice: files of examples, a JSON object a line.
 #include <nlohmann/json.hpp>
 
+#include "cli/evaluate_finetuned.hpp"
 #include "cli/evaluation.hpp"
 #include "megalith/core/atomic_file.hpp"
 #include "megalith/tasks/cloze.hpp"
@@ -134,6 +135,7 @@ int run_evaluate_lambada(const Words& words) {
 }
 
 int run_evaluate_multiple_choice(const Words& words) {
+  if (asks_for_finetuned(words)) return run_evaluate_finetuned_choices(words);
   MultipleChoice task;
   std::optional<std::string> predictions;
   Evaluation evaluation(

@@ -29,6 +29,7 @@ struct Command {
 constexpr Command kCommands[] = {
     {"preprocess", run_preprocess, "turn text into an indexed dataset of token ids"},
     {"pretrain",   run_pretrain,   "train a model: megalith pretrain gpt ..."},
+    {"finetune",   run_finetune,   "train a pretrained BERT on a task: MNLI, SQuAD, RACE, ..."},
     {"generate",   run_generate,   "continue prompts with a trained model"},
     {"embed",      run_embed,      "vectors or hidden states of texts, by a BERT"},
     {"evaluate",   run_evaluate,   "measure a trained model: perplexity, LAMBADA, choices"},

@@ -53,6 +53,15 @@ const char* const kCommands[] = {"preprocess",
                                  "evaluate perplexity",
                                  "evaluate multiple-choice",
                                  "evaluate contamination",
+                                 "evaluate mnli",
+                                 "evaluate squad",
+                                 "evaluate classification",
+                                 "finetune mnli",
+                                 "finetune qqp",
+                                 "finetune squad",
+                                 "finetune race",
+                                 "finetune multiple-choice",
+                                 "finetune classification",
                                  "data index",
                                  "data samples",
                                  "checkpoint list",
@@ -61,7 +70,7 @@ const char* const kCommands[] = {"preprocess",
 
 TEST(Help, OfEverySubcommandFitsATerminal) {
   Words commands(std::begin(kCommands), std::end(kCommands));
-  commands.insert(commands.end(), {"", "data", "checkpoint", "evaluate"});
+  commands.insert(commands.end(), {"", "data", "checkpoint", "evaluate", "finetune"});
   for (const auto& command : commands) {
     SCOPED_TRACE(command);
     const auto result = megalith(command + " --help");
