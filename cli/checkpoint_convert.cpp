@@ -4,6 +4,7 @@
 
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
+#include "cli/process_settings.hpp"
 #include "megalith/checkpoint/checkpoint_source.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/upstream_checkpoint.hpp"
@@ -99,6 +100,7 @@ int run_checkpoint_convert(const Words& words) {
   if (!flags.load) problems.add_missing("load", "give the folder of the checkpoint to read");
   if (!flags.save) problems.add_missing("save", "give the save folder to write to");
   problems.raise_if_any();
+  keep_freed_memory();
 
   Stopwatch watch;
   const ModelSource source = open_source(flags);

@@ -6,6 +6,7 @@
 
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
+#include "cli/process_settings.hpp"
 #include "cli/hugging_face_tokenizer.hpp"
 #include "megalith/checkpoint/fixed_loss.hpp"
 #include "megalith/checkpoint/hugging_face.hpp"
@@ -117,6 +118,7 @@ int run_import_hf(const Words& words) {
     problems.add("{}", error.what());
   }
   problems.raise_if_any();
+  keep_freed_memory();
   const auto tokenizer = tokenizer_beside(model.files->folder(), model.config.family);
   if (tokenizer.is_object()) model.source.meta["tokenizer"] = tokenizer;
   for (const auto& notice : model.notices) fmt::print("notice: {}\n", notice);
@@ -174,6 +176,7 @@ int run_export_hf(const Words& words) {
   options.family = family_named(model_type, problems);
   options.max_shard_bytes = static_cast<int64_t>(shard_gb * 1e9);
   problems.raise_if_any();
+  keep_freed_memory();
   const auto checkpoint = Checkpoint::open(*load, step);
   const auto written = write_hugging_face(checkpoint, *save, options);
   fmt::print("{}\n  {:<10}{} with {} parameters\n  {:<10}compared with {} bit for bit\n", *save,

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <future>
+#include <vector>
 
 namespace megalith::ops {
 namespace {
@@ -31,6 +33,21 @@ void copy_block(const Element* source, int64_t stride, Element* target, int64_t 
   }
 }
 
+/// body(first, last) for parts of 0 to `count`, each on a thread of its own. Not by
+/// at::parallel_for: OpenMP's threads spin after a loop, on the core that a conversion's checksums
+/// are taken on.
+template <class Body>
+void in_parts(int64_t count, int64_t least, const Body& body) {
+  const int64_t parts = std::clamp<int64_t>(count / least, 1, at::get_num_threads());
+  std::vector<std::future<void>> others;
+  for (int64_t i = 1; i < parts; ++i) {
+    others.push_back(std::async(std::launch::async,
+                                [=, &body] { body(count * i / parts, count * (i + 1) / parts); }));
+  }
+  body(0, count / parts);
+  for (auto& other : others) other.get();
+}
+
 template <class Element>
 void copy_transposed(const at::Tensor& view, at::Tensor& target) {
   constexpr int64_t kRows = kBlockBytes / static_cast<int64_t>(sizeof(Element));
@@ -39,7 +56,7 @@ void copy_transposed(const at::Tensor& view, at::Tensor& target) {
   auto* const to = static_cast<Element*>(target.mutable_data_ptr());
   const int64_t num_blocks = (rows + kRows - 1) / kRows;
   const int64_t bytes = kBlockBytes * std::max<int64_t>(columns, 1);
-  at::parallel_for(0, num_blocks, kParallelBytes / bytes + 1, [&](int64_t first, int64_t last) {
+  in_parts(num_blocks, kParallelBytes / bytes + 1, [&](int64_t first, int64_t last) {
     for (int64_t r = first * kRows; r < std::min(last * kRows, rows); r += kRows) {
       for (int64_t c = 0; c < columns; c += kColumns) {
         copy_block(from + c * stride + r, stride, to + r * columns + c, columns,
