@@ -112,10 +112,8 @@ int run_import_hf(const Words& words) {
     problems.add("--save {} cannot be written: {}", *save, *why);
   }
   HuggingFaceModel model;
-  try {
-    if (!paths.empty()) model = open_hugging_face(paths.front(), read);
-  } catch (const UsageError& error) {
-    problems.add("{}", error.what());
+  if (!paths.empty()) {
+    problems.collect([&] { model = open_hugging_face(paths.front(), read); });
   }
   problems.raise_if_any();
   keep_freed_memory();

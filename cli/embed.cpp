@@ -92,16 +92,6 @@ void check_flags(const EmbedFlags& flags, const LaunchEnvironment& environment,
   }
 }
 
-/// Collects a UsageError of `open` among the other mistakes.
-template <class Open>
-void collect(Problems& problems, const Open& open) {
-  try {
-    open();
-  } catch (const UsageError& error) {
-    problems.add("{}", error.what());
-  }
-}
-
 void check_length(const EmbedFlags& flags, const TrainedEncoder& encoder, Problems& problems) {
   const int64_t positions = encoder.config.max_position_embeddings;
   if (flags.seq_length.value_or(positions) <= positions) return;
@@ -203,9 +193,9 @@ int run_embed(const Words& words) {
   std::vector<std::string> lines;
   std::optional<TrainedEncoder> encoder;
   SpecialIds special;
-  if (flags.input) collect(problems, [&] { lines = read_lines(*flags.input); });
+  if (flags.input) problems.collect([&] { lines = read_lines(*flags.input); });
   if (flags.model.load) {
-    collect(problems, [&] {
+    problems.collect([&] {
       encoder = open_trained_encoder(flags.model, flags.tokenizer,
                                      flags.distributed.tensor_model_parallel_size, problems);
       special = special_ids(*encoder->tokenizer);

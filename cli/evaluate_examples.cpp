@@ -93,7 +93,8 @@ int run_examples(Evaluation& evaluation, const Words& words, const Task& task,
   evaluation.check_output("predictions", predictions);
   decltype(task.read("", evaluation.problems())) examples;
   if (evaluation.has_data()) {
-    evaluation.collect([&] { examples = task.read(evaluation.data(), evaluation.problems()); });
+    evaluation.problems().collect(
+        [&] { examples = task.read(evaluation.data(), evaluation.problems()); });
   }
   evaluation.open_model();
   evaluation.problems().raise_if_any();

@@ -1,7 +1,5 @@
 #include "cli/evaluate_finetuned.hpp"
 
-#include <c10/core/ScalarType.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -26,13 +24,6 @@ struct RecordedRun {
   TokenizerConfig tokenizer;
 };
 
-FieldList recorded_fields(TaskConfig& task) {
-  FieldList fields = task.run_fields();
-  for (auto& field : task.task_fields()) fields.push_back(std::move(field));
-  fields.push_back({"task", &task.task, "Which task."});
-  return fields;
-}
-
 RecordedRun recorded_run(const Json& configuration, const std::string& source) {
   const auto section = configuration.find("Fine-tuning");
   if (section == configuration.end()) {
@@ -41,21 +32,13 @@ RecordedRun recorded_run(const Json& configuration, const std::string& source) {
   }
   RecordedRun run;
   run.task.task = section->at("task").get<std::string>();
-  fields_from_json(recorded_fields(run.task), *section, source);
+  fields_from_json(run.task.fields(), *section, source);
   run.seq_length = configuration.at("Training").at("seq-length").get<int64_t>();
   const Json& batch = configuration.at("Batch size").at("micro-batch-size");
   if (batch.is_number()) run.micro_batch_size = batch.get<int64_t>();
   fields_from_json(run.tokenizer.fields(), configuration.at("Tokenizer"), source);
   return run;
 }
-
-/// The model of --load.
-struct OpenedModel {
-  Checkpoint checkpoint;
-  ModelConfig config;
-  std::unique_ptr<Tokenizer> tokenizer;
-  at::ScalarType dtype;
-};
 
 struct Flags {
   TrainedModelFlags model;
@@ -207,33 +190,17 @@ int average(const CommandLine& line, Flags& flags, const TaskRecipe& recipe, Pro
   return 0;
 }
 
-OpenedModel open_model(const Flags& flags, Problems& problems) {
-  const Checkpoint checkpoint = Checkpoint::open(*flags.model.load, flags.model.ckpt_step);
-  OpenedModel model{
-      checkpoint, model_config_from(checkpoint),
-      make_tokenizer(recorded_tokenizer(flags.tokenizer, checkpoint.meta(), checkpoint.folder())),
-      flags.model.compute_type(weights_dtype(checkpoint))};
-  model.config.check(flags.distributed.tensor_model_parallel_size, problems);
-  check_tokenizer_size(model.tokenizer->vocab_size(), checkpoint, problems);
-  return model;
-}
-
 int evaluate(const CommandLine& line, Flags& flags, const LaunchEnvironment& environment,
              Problems& problems) {
   flags.distributed.check(environment, problems);
-  std::optional<OpenedModel> model;
+  std::optional<TrainedModel> model;
   std::optional<RecordedRun> run;
   std::unique_ptr<TaskExamples> examples;
-  const auto collect = [&](const auto& body) {
-    try {
-      body();
-    } catch (const UsageError& error) {
-      problems.add("{}", error.what());
-    }
-  };
   if (flags.model.load) {
-    collect([&] {
-      model = open_model(flags, problems);
+    problems.collect([&] {
+      model = open_trained_model(flags.model, flags.tokenizer,
+                                 flags.distributed.tensor_model_parallel_size, problems,
+                                 model_config_from);
       const auto& meta = model->checkpoint.meta();
       const auto& source = model->checkpoint.folder();
       run = recorded_run(meta.value("configuration", Json::object()), source);
@@ -245,7 +212,7 @@ int evaluate(const CommandLine& line, Flags& flags, const LaunchEnvironment& env
     });
   }
   if (run && problems.empty()) {
-    collect([&] {
+    problems.collect([&] {
       examples = read_task_examples(run->task, flags.data, *model->tokenizer, run->seq_length,
                                     TaskUse::kEvaluation);
       const int64_t classes = model->config.num_classes;
@@ -259,14 +226,11 @@ int evaluate(const CommandLine& line, Flags& flags, const LaunchEnvironment& env
   use_batch_scheduling();
   keep_freed_memory();
   Distributed distributed(flags.distributed, environment);
-  distributed.require_same(
-      "what to evaluate",
-      fmt::format("{} {} {} {} {}", flags.task.task, model->checkpoint.iteration(),
-                  c10::toString(model->dtype), run->seq_length, examples->size()));
+  distributed.require_same("what to evaluate",
+                           fmt::format("{} {} {} {}", flags.task.task, model->comparable(),
+                                       run->seq_length, examples->size()));
   distributed.run([&] {
-    BertModel bert(model->config, distributed.groups(), model->dtype, distributed.device(),
-                   /*seed=*/std::nullopt);
-    load_weights(model->checkpoint, bert);
+    const auto bert = model->load<BertModel>(distributed);
     const auto logits = predict_examples(bert, distributed.groups(), *examples,
                                          {.micro_batch_size = run->micro_batch_size,
                                           .pad_id = special_ids(*model->tokenizer).pad,

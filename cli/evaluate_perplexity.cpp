@@ -84,7 +84,9 @@ int run_evaluate_wikitext103(const Words& words) {
                        "    --data wikitext-103/wiki.test.tokens --report wikitext.json");
   if (!evaluation.parse(words)) return 0;
   std::string text;
-  if (evaluation.has_data()) evaluation.collect([&] { text = read_whole_text(evaluation.data()); });
+  if (evaluation.has_data()) {
+    evaluation.problems().collect([&] { text = read_whole_text(evaluation.data()); });
+  }
   evaluation.open_model();
   const SlidingWindows windows = windows_of(evaluation, stride);
   evaluation.problems().raise_if_any();

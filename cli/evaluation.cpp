@@ -70,17 +70,9 @@ void Evaluation::check_output(const char* flag, const std::optional<std::string>
   }
 }
 
-void Evaluation::collect(const std::function<void()>& read) {
-  try {
-    read();
-  } catch (const UsageError& error) {
-    problems_.add("{}", error.what());
-  }
-}
-
 void Evaluation::open_model() {
   if (!model_flags_.load) return;
-  collect([&] {
+  problems_.collect([&] {
     model_ = open_trained_model(model_flags_, tokenizer_flags_,
                                 distributed_flags_.tensor_model_parallel_size, problems_);
     check_window();

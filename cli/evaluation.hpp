@@ -33,8 +33,6 @@ class Evaluation {
   void check_output(const char* flag, const std::optional<std::string>& path);
   /// Opens checkpoint and tokenizer, checks the window; what is wrong is in problems().
   void open_model();
-  /// Runs `read`; a UsageError of it joins the other mistakes.
-  void collect(const std::function<void()>& read);
 
   Problems& problems() { return problems_; }
   const std::string& data() const { return *data_; }

@@ -7,10 +7,7 @@
 #include "cli/command_table.hpp"
 #include "cli/commands.hpp"
 #include "cli/foreign_flags.hpp"
-#include "cli/interrupt.hpp"
-#include "cli/process_settings.hpp"
 #include "cli/training_run.hpp"
-#include "megalith/training/unused_settings.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -70,10 +67,7 @@ int run_task(const TaskRecipe& recipe, const Words& words) {
   TaskConfig task;
   task.task = recipe.name;
   config.training.seq_length = recipe.seq_length;
-  FieldList fields = task.run_fields();
-  for (auto& field : task.task_fields()) fields.push_back(std::move(field));
-  fields.push_back({"task", &task.task, "Which task."});
-  config.task_sections = {{"Fine-tuning", fields}};
+  config.task_sections = {{"Fine-tuning", task.fields()}};
   CommandLine line(fmt::format("megalith finetune {}", recipe.name),
                    fmt::format("Fine-tunes a pretrained BERT: {}. One process is one rank; start "
                                "several with megalith launch, torchrun, mpirun or srun.",
@@ -99,18 +93,11 @@ int run_task(const TaskRecipe& recipe, const Words& words) {
   problems.raise_if_any();
   if (environment.rank == 0) {
     for (const auto& note : run.notes()) fmt::print("{}\n", note);
-    for (const auto& sentence : unused_settings(config, given_flags(line))) {
-      fmt::print(stderr, "notice: {}\n", sentence);
-    }
   }
-  const InterruptFlag interrupt(
-      environment.rank == 0 ? "stopping after this iteration; a second signal ends at once" : "");
-  use_batch_scheduling();
-  keep_freed_memory();
-  Distributed distributed(config.distributed, environment);
-  require_same_configuration(distributed, config);
-  distributed.require_same("the examples", run.sizes());
-  distributed.run([&] { run.run(distributed, interrupt.raised()); });
+  tell_unused_settings(line, config, environment);
+  run_on_ranks(
+      config, environment, run.sizes(),
+      [&](Distributed& distributed, const std::atomic<bool>& stop) { run.run(distributed, stop); });
   return 0;
 }
 

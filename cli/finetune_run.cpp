@@ -10,18 +10,6 @@
 namespace megalith::cli {
 namespace {
 
-/// Runs `read`; a UsageError of it joins the other mistakes.
-template <class Read>
-bool collect(Problems& problems, const Read& read) {
-  try {
-    read();
-    return true;
-  } catch (const UsageError& error) {
-    problems.add("{}", error.what());
-    return false;
-  }
-}
-
 std::string seed_folder(const std::string& folder, int64_t seed) {
   return fmt::format("{}/seed-{}", folder, seed);
 }
@@ -41,7 +29,7 @@ std::optional<Checkpoint> FinetuneRun::open_start(Problems& problems) {
   const bool is_one_run = task_.seeds.empty();
   if (config_.checkpoint.load && is_one_run) {
     const bool opened =
-        collect(problems, [&] { start = find_training_checkpoint(config_.checkpoint); });
+        problems.collect([&] { start = find_training_checkpoint(config_.checkpoint); });
     if (start && !model_config_from(*start).has_task_head()) {
       problems.add(
           "--load {}: holds no fine-tuning run; start from its model by "
@@ -58,7 +46,7 @@ std::optional<Checkpoint> FinetuneRun::open_start(Problems& problems) {
                                     : "give the model that every seed starts from");
     return std::nullopt;
   }
-  collect(problems, [&] { start = Checkpoint::open(*task_.pretrained_checkpoint); });
+  problems.collect([&] { start = Checkpoint::open(*task_.pretrained_checkpoint); });
   if (is_one_run) start_from(config_.checkpoint, *task_.pretrained_checkpoint);
   return start;
 }
@@ -74,7 +62,7 @@ void FinetuneRun::prepare(const std::function<bool(const std::string&)>& given,
   check_tokenizer_files(config_.tokenizer, problems);
   std::unique_ptr<Tokenizer> tokenizer;
   if (problems.texts().size() == before) {
-    collect(problems, [&] { tokenizer = make_tokenizer(config_.tokenizer); });
+    problems.collect([&] { tokenizer = make_tokenizer(config_.tokenizer); });
   }
   if (tokenizer) {
     config_.model.vocab_size = tokenizer->vocab_size();
@@ -97,7 +85,7 @@ void FinetuneRun::read_examples(const Tokenizer& tokenizer, Problems& problems) 
   const auto read = [&](const std::vector<std::string>& paths, TaskUse use) {
     std::unique_ptr<TaskExamples> examples;
     if (paths.empty()) return examples;
-    collect(problems, [&] {
+    problems.collect([&] {
       examples = read_task_examples(task_, paths, tokenizer, config_.training.seq_length, use);
     });
     return examples;
@@ -105,7 +93,7 @@ void FinetuneRun::read_examples(const Tokenizer& tokenizer, Problems& problems) 
   if (!task_.train_data.empty() && task_.classification.classes.empty()) {
     // What is wrong there is told by the reading that follows.
     Problems ignored;
-    collect(ignored, [&] { task_.classification.classes = classes_of(task_); });
+    ignored.collect([&] { task_.classification.classes = classes_of(task_); });
   }
   data_.train = read(task_.train_data, TaskUse::kTraining);
   data_.valid = read(task_.valid_data, TaskUse::kEvaluation);
@@ -156,7 +144,7 @@ void FinetuneRun::review(const Checkpoint& start, const LaunchEnvironment& envir
   run.model.vocab_size = model_vocab_size(run.model.vocab_size, start);
   const auto review =
       review_settings(run, layout, config_.distributed.threads_of_rank(environment), start);
-  collect(problems, [&] { raise_mistakes(review, start); });
+  problems.collect([&] { raise_mistakes(review, start); });
 }
 
 std::vector<std::string> FinetuneRun::notes() const {

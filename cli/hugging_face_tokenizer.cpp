@@ -25,24 +25,19 @@ std::string word_piece_type(const std::string& folder) {
 
 nlohmann::json tokenizer_beside(const std::string& folder, HuggingFaceFamily family) {
   TokenizerConfig config;
-  const auto set = [&](const std::string& flag, const std::string& value) {
-    for (const auto& field : config.fields()) {
-      if (field.name == flag) return !set_field(field, {value});
-    }
-    return false;
-  };
   const auto file = [&](const char* name) {
     return fs::absolute(fs::path(folder) / name).string();
   };
   if (family == HuggingFaceFamily::kBert && fs::exists(file("vocab.txt"))) {
-    set("tokenizer-type", word_piece_type(folder));
-    set("vocab-file", file("vocab.txt"));
-  } else if (fs::exists(file("tokenizer.json")) && set("tokenizer-model", file("tokenizer.json"))) {
-    set("tokenizer-type", "HuggingFaceTokenizer");
+    config.tokenizer_type = word_piece_type(folder);
+    config.vocab_file = file("vocab.txt");
+  } else if (fs::exists(file("tokenizer.json"))) {
+    config.tokenizer_type = "HuggingFaceTokenizer";
+    config.tokenizer_model = file("tokenizer.json");
   } else if (fs::exists(file("vocab.json")) && fs::exists(file("merges.txt"))) {
-    set("tokenizer-type", "GPT2BPETokenizer");
-    set("vocab-file", file("vocab.json"));
-    set("merge-file", file("merges.txt"));
+    config.tokenizer_type = "GPT2BPETokenizer";
+    config.vocab_file = file("vocab.json");
+    config.merge_file = file("merges.txt");
   } else {
     return nullptr;
   }

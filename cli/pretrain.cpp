@@ -2,15 +2,12 @@
 #include "cli/command_line.hpp"
 #include "cli/commands.hpp"
 #include "cli/foreign_flags.hpp"
-#include "cli/interrupt.hpp"
-#include "cli/process_settings.hpp"
 #include "cli/training_run.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/planner/plan.hpp"
 #include "megalith/training/pretraining_task.hpp"
 #include "megalith/training/resume_settings.hpp"
 #include "megalith/training/trainer.hpp"
-#include "megalith/training/unused_settings.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -67,26 +64,17 @@ int run_pretrain(const Words& words) {
   check_tokenizer_files(config.tokenizer, problems);
   check_outputs(config, environment, problems);
   problems.raise_if_any();
-  if (environment.rank == 0) {
-    for (const auto& sentence : unused_settings(config, given_flags(line))) {
-      fmt::print(stderr, "notice: {}\n", sentence);
-    }
-  }
+  tell_unused_settings(line, config, environment);
   if (dry_run) {
     print_plan(config, environment);
     return 0;
   }
-  const InterruptFlag interrupt(
-      environment.rank == 0 ? "stopping after this iteration; a second signal ends at once" : "");
-  use_batch_scheduling();
-  keep_freed_memory();
-  Distributed distributed(config.distributed, environment);
-  require_same_configuration(distributed, config);
-  distributed.run([&] {
-    PretrainingTask task;
-    Trainer trainer(config, task, distributed, interrupt.raised());
-    train(trainer);
-  });
+  run_on_ranks(config, environment, std::nullopt,
+               [&](Distributed& distributed, const std::atomic<bool>& stop) {
+                 PretrainingTask task;
+                 Trainer trainer(config, task, distributed, stop);
+                 train(trainer);
+               });
   return 0;
 }
 

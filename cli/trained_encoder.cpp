@@ -23,24 +23,30 @@ void require_encoder(const ModelConfig& config, const std::string& origin) {
       origin);
 }
 
+ModelConfig encoder_config_from(const Checkpoint& checkpoint) {
+  ModelConfig config = model_config_from(checkpoint);
+  require_encoder(config, checkpoint.folder());
+  return config;
+}
+
 TrainedEncoder of_checkpoint(const TrainedModelFlags& flags, const TokenizerConfig& tokenizer,
-                             Problems& problems) {
-  const Checkpoint checkpoint = Checkpoint::open(*flags.load, flags.ckpt_step);
+                             int64_t tensor_size, Problems& problems) {
+  TrainedModel model =
+      open_trained_model(flags, tokenizer, tensor_size, problems, encoder_config_from);
   TrainedEncoder encoder;
-  encoder.origin = checkpoint.folder();
-  encoder.identity = fmt::format("iteration {}", checkpoint.iteration());
-  encoder.config = model_config_from(checkpoint);
-  require_encoder(encoder.config, encoder.origin);
-  encoder.tokenizer =
-      make_tokenizer(recorded_tokenizer(tokenizer, checkpoint.meta(), encoder.origin));
-  check_tokenizer_size(encoder.tokenizer->vocab_size(), checkpoint, problems);
-  encoder.dtype = flags.compute_type(weights_dtype(checkpoint));
-  encoder.load_weights = [checkpoint](Model& model) { megalith::load_weights(checkpoint, model); };
+  encoder.origin = model.checkpoint.folder();
+  encoder.identity = fmt::format("iteration {}", model.checkpoint.iteration());
+  encoder.config = model.config;
+  encoder.tokenizer = std::move(model.tokenizer);
+  encoder.dtype = model.dtype;
+  encoder.load_weights = [checkpoint = model.checkpoint](Model& bert) {
+    megalith::load_weights(checkpoint, bert);
+  };
   return encoder;
 }
 
 TrainedEncoder of_hugging_face(const TrainedModelFlags& flags, const TokenizerConfig& tokenizer,
-                               Problems& problems) {
+                               int64_t tensor_size, Problems& problems) {
   if (flags.ckpt_step) {
     problems.add("--ckpt-step {}: {} is a Hugging Face model, which has no iterations",
                  *flags.ckpt_step, *flags.load);
@@ -61,6 +67,7 @@ TrainedEncoder of_hugging_face(const TrainedModelFlags& flags, const TokenizerCo
         encoder.tokenizer->vocab_size(), encoder.origin, encoder.config.vocab_size);
   }
   encoder.dtype = flags.compute_type(weights_dtype(model.source));
+  encoder.config.check(tensor_size, problems);
   encoder.load_weights = [source = model.source](Model& bert) {
     megalith::load_weights(source, bert);
   };
@@ -78,11 +85,8 @@ BertModel TrainedEncoder::load(const Distributed& distributed) const {
 TrainedEncoder open_trained_encoder(const TrainedModelFlags& flags,
                                     const TokenizerConfig& tokenizer, int64_t tensor_size,
                                     Problems& problems) {
-  TrainedEncoder encoder = is_hugging_face(*flags.load)
-                               ? of_hugging_face(flags, tokenizer, problems)
-                               : of_checkpoint(flags, tokenizer, problems);
-  encoder.config.check(tensor_size, problems);
-  return encoder;
+  return is_hugging_face(*flags.load) ? of_hugging_face(flags, tokenizer, tensor_size, problems)
+                                      : of_checkpoint(flags, tokenizer, tensor_size, problems);
 }
 
 }  // namespace megalith::cli

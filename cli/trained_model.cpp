@@ -76,17 +76,12 @@ std::string TrainedModel::comparable() const {
   return fmt::format("iteration {} in {}", checkpoint.iteration(), c10::toString(dtype));
 }
 
-GptModel TrainedModel::load(const Distributed& distributed) const {
-  GptModel model(config, distributed.groups(), dtype, distributed.device(), /*seed=*/std::nullopt);
-  load_weights(checkpoint, model);
-  return model;
-}
-
 TrainedModel open_trained_model(const TrainedModelFlags& flags, const TokenizerConfig& tokenizer,
-                                int64_t tensor_size, Problems& problems) {
+                                int64_t tensor_size, Problems& problems,
+                                ModelConfig (*config_of)(const Checkpoint&)) {
   const Checkpoint checkpoint = Checkpoint::open(*flags.load, flags.ckpt_step);
   TrainedModel model{
-      checkpoint, gpt_config_from(checkpoint),
+      checkpoint, config_of(checkpoint),
       make_tokenizer(recorded_tokenizer(tokenizer, checkpoint.meta(), checkpoint.folder())),
       flags.compute_type(weights_dtype(checkpoint))};
   model.config.check(tensor_size, problems);

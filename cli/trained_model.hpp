@@ -45,13 +45,22 @@ struct TrainedModel {
 
   /// What must be the same on every rank.
   std::string comparable() const;
-  /// The model with its weights. Every rank of a tensor group must call.
-  GptModel load(const Distributed& distributed) const;
+  /// The model with its weights: GptModel, or BertModel where the checkpoint was asked for one.
+  /// Every rank of a tensor group must call.
+  template <class ModelType = GptModel>
+  ModelType load(const Distributed& distributed) const {
+    ModelType model(config, distributed.groups(), dtype, distributed.device(),
+                    /*seed=*/std::nullopt);
+    load_weights(checkpoint, model);
+    return model;
+  }
 };
 
 /// Opens the checkpoint and makes the tokenizer it recorded, where the flags say nothing else. What
-/// does not fit is added to `problems`; throws UsageError when something cannot be opened at all.
+/// does not fit is added to `problems`; throws UsageError when something cannot be opened at all,
+/// or `config_of` refuses the model.
 TrainedModel open_trained_model(const TrainedModelFlags& flags, const TokenizerConfig& tokenizer,
-                                int64_t tensor_size, Problems& problems);
+                                int64_t tensor_size, Problems& problems,
+                                ModelConfig (*config_of)(const Checkpoint&) = gpt_config_from);
 
 }  // namespace megalith::cli

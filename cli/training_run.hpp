@@ -2,7 +2,9 @@
 // whether outputs can be written, whether every rank was told the same.
 #pragma once
 
+#include <atomic>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "cli/command_line.hpp"
@@ -17,9 +19,15 @@ std::function<bool(const std::string&)> given_flags(const CommandLine& line);
 void check_outputs(const RunConfig& config, const LaunchEnvironment& environment,
                    Problems& problems);
 
-/// Compares what every rank was told (its number of threads is its own), and names the first flag
-/// that differs. Communicates through the store: every rank must call.
-void require_same_configuration(Distributed& distributed, RunConfig& config);
+/// Says on rank 0 which settings the run makes no use of.
+void tell_unused_settings(const CommandLine& line, const RunConfig& config,
+                          const LaunchEnvironment& environment);
+
+/// Joins the other ranks, compares the configuration and `inputs` (when there is something to say
+/// of them), and runs `body` with the flag that a signal raises. Communicates: world.
+void run_on_ranks(RunConfig& config, const LaunchEnvironment& environment,
+                  const std::optional<std::string>& inputs,
+                  const std::function<void(Distributed&, const std::atomic<bool>& stop)>& body);
 
 /// Runs the trainer; a mistake that only shows once training has begun ends it as a failure.
 void train(Trainer& trainer);

@@ -109,9 +109,7 @@ std::optional<int64_t> latest_iteration(const std::string& folder) {
 }
 
 void write_latest_iteration(const std::string& folder, int64_t iteration) {
-  AtomicFile file((fs::path(folder) / kTracker).string());
-  file.write(std::to_string(iteration));
-  file.commit();
+  write_text_file((fs::path(folder) / kTracker).string(), std::to_string(iteration));
 }
 
 std::vector<int64_t> complete_iterations(const std::string& folder) {

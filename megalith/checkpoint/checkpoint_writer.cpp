@@ -67,12 +67,6 @@ void gather_slices(Manifest& manifest) {
   for (auto& [name, tensor] : tensors) manifest.tensors.push_back(std::move(tensor));
 }
 
-void write_text(const std::string& path, const std::string& text) {
-  AtomicFile file(path);
-  file.write(text);
-  file.commit();
-}
-
 std::string temporary_name(const std::string& target, const std::string& token) {
   return target + ".tmp-" + token;
 }

@@ -41,9 +41,6 @@ void write_slices(const std::string& folder, const std::string& name, std::vecto
 /// Several slices of one tensor become one entry, in the order read_manifest wants.
 void gather_slices(Manifest& manifest);
 
-/// A small file, whole and synced.
-void write_text(const std::string& path, const std::string& text);
-
 /// The name of a checkpoint that is being written.
 std::string temporary_name(const std::string& target, const std::string& token);
 

@@ -56,14 +56,11 @@ void set_heads(ModelConfig& model, const Architecture& architecture, int64_t lab
 
 void read_activation(JsonFields& fields, ModelConfig& model) {
   const std::string activation = fields.text("hidden_act", "gelu");
-  static const std::set<std::string> kTanh{"gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh",
-                                           "gelu_fast"};
-  static const std::set<std::string> kErf{"gelu", "gelu_python"};
-  model.openai_gelu = kTanh.contains(activation);
-  if (model.openai_gelu || kErf.contains(activation)) return;
+  model.openai_gelu = kTanhGelu.contains(activation);
+  if (model.openai_gelu || kErfGelu.contains(activation)) return;
   fields.refuse("hidden_act",
                 fmt::format("'{}' is not supported; supported are {} and {}", activation,
-                            fmt::join(kErf, ", "), fmt::join(kTanh, ", ")));
+                            fmt::join(kErfGelu, ", "), fmt::join(kTanhGelu, ", ")));
 }
 
 void read_variants(JsonFields& fields) {

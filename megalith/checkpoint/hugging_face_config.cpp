@@ -132,15 +132,12 @@ void read_gpt2(JsonFields& fields, HuggingFaceConfig& config) {
   model.norm_epsilon = fields.number("layer_norm_epsilon", 1e-5);
   if (const auto inner = fields.optional_integer("n_inner")) model.ffn_hidden_size_flag = *inner;
   const std::string activation = fields.text("activation_function", "gelu_new");
-  static const std::set<std::string> kTanh{"gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh",
-                                           "gelu_fast"};
-  static const std::set<std::string> kErf{"gelu", "gelu_python"};
-  model.openai_gelu = kTanh.contains(activation);
+  model.openai_gelu = kTanhGelu.contains(activation);
   model.squared_relu = activation == "relu2";
-  if (!model.openai_gelu && !model.squared_relu && !kErf.contains(activation)) {
+  if (!model.openai_gelu && !model.squared_relu && !kErfGelu.contains(activation)) {
     fields.refuse("activation_function",
                   fmt::format("'{}' is not supported; supported are {}, {} and relu2", activation,
-                              fmt::join(kTanh, ", "), fmt::join(kErf, ", ")));
+                              fmt::join(kTanhGelu, ", "), fmt::join(kErfGelu, ", ")));
   }
   if (!fields.boolean("scale_attn_weights", true)) {
     fields.refuse("scale_attn_weights", "scores are always divided by the root of the head size");
@@ -240,10 +237,9 @@ void read_llama_like(JsonFields& fields, HuggingFaceConfig& config,
 
 /// The rules of our own flags, each value's range first.
 void check_as_model(ModelConfig& model, const std::string& path, Problems& problems) {
-  try {
-    fields_from_json(model.shape_fields(), fields_to_json(model.shape_fields()), path);
-  } catch (const UsageError& error) {
-    problems.add("{}", error.what());
+  if (!problems.collect([&] {
+        fields_from_json(model.shape_fields(), fields_to_json(model.shape_fields()), path);
+      })) {
     return;
   }
   Problems shape;

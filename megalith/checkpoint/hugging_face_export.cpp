@@ -10,6 +10,7 @@
 #include "megalith/checkpoint/hugging_face_bert.hpp"
 #include "megalith/checkpoint/manifest.hpp"
 #include "megalith/checkpoint/model_io.hpp"
+#include "megalith/core/atomic_file.hpp"
 #include "megalith/core/output_folder.hpp"
 #include "megalith/core/stopwatch.hpp"
 
@@ -123,7 +124,7 @@ void write_weights(const Checkpoint& checkpoint, HuggingFaceFamily family,
     }
   }
   index["metadata"]["total_size"] = total;
-  write_text((folder / kHuggingFaceIndex).string(), index.dump(2) + "\n");
+  write_text_file((folder / kHuggingFaceIndex).string(), index.dump(2) + "\n");
 }
 
 /// The model with what its flags leave to be derived filled in: equal models give equal objects.
@@ -222,7 +223,7 @@ WrittenHuggingFace write_hugging_face(const Checkpoint& checkpoint, const std::s
   write_weights(checkpoint, family, config, temporary, options.max_shard_bytes);
   const auto json =
       hugging_face_config_json(family, config, torch_name(weights_dtype(checkpoint)), original);
-  write_text((fs::path(temporary) / kHuggingFaceConfig).string(), json.dump(2) + "\n");
+  write_text_file((fs::path(temporary) / kHuggingFaceConfig).string(), json.dump(2) + "\n");
   WrittenHuggingFace written{family,
                              family == HuggingFaceFamily::kBert ? bert_architecture_of(config)
                                                                 : name_of(family).architecture,

@@ -15,6 +15,11 @@
 
 namespace megalith {
 
+/// transformers' names of GeLU by tanh and by erf.
+inline const std::set<std::string> kTanhGelu{"gelu_new", "gelu_pytorch_tanh", "gelu_python_tanh",
+                                             "gelu_fast"};
+inline const std::set<std::string> kErfGelu{"gelu", "gelu_python"};
+
 class JsonFields {
  public:
   /// `source` names the object in messages.

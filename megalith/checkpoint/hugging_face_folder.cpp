@@ -150,11 +150,7 @@ void HuggingFaceFolder::open_index(const std::string& index) {
       problems.add("{}: is named by {} and is not there", path.string(), index);
       continue;
     }
-    try {
-      add(SafetensorsFile(path.string()));
-    } catch (const UsageError& error) {
-      problems.add("{}", error.what());
-    }
+    problems.collect([&] { add(SafetensorsFile(path.string())); });
   }
   problems.raise_if_any();
   for (const auto& [tensor, file] : weight_map) {

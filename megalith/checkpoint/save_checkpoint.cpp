@@ -89,7 +89,7 @@ void write_share(const fs::path& folder, const std::vector<Piece>& pieces, Manif
                  manifest);
   }
   gather_slices(manifest);
-  write_text(partial_manifest(folder, groups.world_rank()).string(), manifest_text(manifest));
+  write_text_file(partial_manifest(folder, groups.world_rank()).string(), manifest_text(manifest));
 }
 
 /// Rank 0, when all shares are there: the manifest of all.
@@ -111,7 +111,7 @@ void write_manifest(const fs::path& folder, const nlohmann::json& meta,
   for (int64_t rank = 0; rank < groups.world().size(); ++rank) {
     fs::remove(partial_manifest(folder, rank));
   }
-  write_text((folder / kManifestName).string(), manifest_text(whole));
+  write_text_file((folder / kManifestName).string(), manifest_text(whole));
 }
 
 /// Returns when no rank reports a failure, else throws the same SaveError on all.

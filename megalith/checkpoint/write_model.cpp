@@ -124,7 +124,7 @@ std::string write_model(const ModelSource& source, const std::string& save_folde
     }
   }
   gather_slices(manifest);
-  write_text((fs::path(temporary) / kManifestName).string(), manifest_text(manifest));
+  write_text_file((fs::path(temporary) / kManifestName).string(), manifest_text(manifest));
   sync_folder(temporary);
   move_into_place(temporary, target.string());
   guard.keep();

@@ -111,6 +111,12 @@ void sync_folder(const std::string& path) {
   if (failed) throw RunError(text);
 }
 
+void write_text_file(const std::string& path, std::string_view text) {
+  AtomicFile file(path);
+  file.write(text);
+  file.commit();
+}
+
 std::string read_text_file(const std::string& path) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) throw UsageError("{}: is a folder", path);

@@ -49,6 +49,9 @@ class AtomicFile {
 /// Syncs a folder's entries to disk.
 void sync_folder(const std::string& path);
 
+/// Writes a whole file, which appears with all of `text` or not at all. Errors as AtomicFile's.
+void write_text_file(const std::string& path, std::string_view text);
+
 /// Reads a whole file. Throws UsageError naming the path.
 std::string read_text_file(const std::string& path);
 

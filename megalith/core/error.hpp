@@ -51,6 +51,17 @@ class Problems {
   void add_missing(const std::string& flag, const std::string& hint) {
     if (!refused_.contains(flag)) texts_.push_back(fmt::format("--{} is missing: {}", flag, hint));
   }
+  /// Runs `body`; a UsageError of it joins the others. -> whether there was none.
+  template <class Body>
+  bool collect(const Body& body) {
+    try {
+      body();
+      return true;
+    } catch (const UsageError& error) {
+      texts_.emplace_back(error.what());
+      return false;
+    }
+  }
   bool was_refused(const std::string& flag) const { return refused_.contains(flag); }
   bool empty() const { return texts_.empty(); }
   const std::vector<std::string>& texts() const { return texts_; }

@@ -91,11 +91,7 @@ void DataConfig::check(Problems& problems) const {
                  *split);
   }
   if (per_split()) return;
-  try {
-    (void)parse_split(split_text());
-  } catch (const UsageError& error) {
-    problems.add("{}", error.what());
-  }
+  problems.collect([&] { (void)parse_split(split_text()); });
 }
 
 }  // namespace megalith

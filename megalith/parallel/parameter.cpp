@@ -7,6 +7,16 @@
 #include "megalith/parallel/random.hpp"
 
 namespace megalith {
+namespace {
+
+/// A box of rows becomes one of whole rows of so many columns.
+void add_columns(Box& box, int64_t columns) {
+  box.global_shape.push_back(columns);
+  box.offset.push_back(0);
+  box.length.push_back(columns);
+}
+
+}  // namespace
 
 at::Tensor main_gradient(const at::Tensor& parameter) {
   return parameter.is_leaf() ? parameter.grad() : at::Tensor();
@@ -56,11 +66,7 @@ at::Tensor ParameterBuilder::fused(const std::string& name, const std::vector<Pa
                 " rows do not divide by ", tensor_size_, " tensor ranks");
     const int64_t rows = part.global_rows / tensor_size_;
     Box box{prefix_ + part.name, {part.global_rows}, {tensor_rank_ * rows}, {rows}, local_rows};
-    if (columns >= 0) {
-      box.global_shape.push_back(columns);
-      box.offset.push_back(0);
-      box.length.push_back(columns);
-    }
+    if (columns >= 0) add_columns(box, columns);
     shard.boxes.push_back(std::move(box));
     local_rows += rows;
   }
@@ -79,9 +85,7 @@ at::Tensor ParameterBuilder::vocabulary(const std::string& name, int64_t rows, i
   Box box{prefix_ + name, {rows}, {first}, {last - first}};
   std::vector<int64_t> local_shape{local_rows};
   if (columns >= 0) {
-    box.global_shape.push_back(columns);
-    box.offset.push_back(0);
-    box.length.push_back(columns);
+    add_columns(box, columns);
     local_shape.push_back(columns);
   }
   ShardSpec shard;

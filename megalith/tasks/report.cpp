@@ -65,9 +65,8 @@ nlohmann::ordered_json Report::json() const {
 }
 
 void Report::write(const std::string& path) const {
-  AtomicFile file(path);
-  file.write(json().dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-  file.commit();
+  write_text_file(path,
+                  json().dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace megalith

@@ -44,7 +44,6 @@ class BytePairEncoder {
   /// How many entries merges lead to.
   int64_t num_reached() const { return num_reached_; }
   /// Whether no merge joins "▁" to a character before it, so that pieces may be cut there.
-  bool cuts_at_words() const { return cuts_at_words_; }
 
  private:
   struct Slot {

@@ -43,22 +43,14 @@ size_t Cl100kSplitter::piece_end(std::string_view text, size_t begin) const {
   const auto [code, length] = unicode::decode(text.data() + begin);
   const uint8_t kind = kinds_[code];
   const size_t second = begin + length;
-  if (kind == kLetter) return run_end(text, second, kLetter);
+  if (kind == kLetter) return kinds_.run_end(text, second, kLetter);
   if (kind == kNumber) return digits_end(text, begin);
   const uint8_t next_kind =
       second < text.size() ? kinds_[unicode::decode(text.data() + second).code] : kSpace;
-  if (!is_line_end(text[begin]) && next_kind == kLetter) return run_end(text, second, kLetter);
+  if (!is_line_end(text[begin]) && next_kind == kLetter)
+    return kinds_.run_end(text, second, kLetter);
   if (kind == 0 || (code == ' ' && next_kind == 0)) return marks_end(text, second);
   return space_end(text, begin);
-}
-
-size_t Cl100kSplitter::run_end(std::string_view text, size_t at, uint8_t kind) const {
-  while (at < text.size()) {
-    const auto [code, length] = unicode::decode(text.data() + at);
-    if (kinds_[code] != kind) break;
-    at += length;
-  }
-  return at;
 }
 
 size_t Cl100kSplitter::digits_end(std::string_view text, size_t at) const {
@@ -72,7 +64,7 @@ size_t Cl100kSplitter::digits_end(std::string_view text, size_t at) const {
 
 /// A run of what is neither letter, number nor space, and the line ends after it.
 size_t Cl100kSplitter::marks_end(std::string_view text, size_t at) const {
-  at = run_end(text, at, 0);
+  at = kinds_.run_end(text, at, 0);
   while (at < text.size() && is_line_end(text[at])) ++at;
   return at;
 }

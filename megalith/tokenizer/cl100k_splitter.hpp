@@ -23,7 +23,6 @@ class Cl100kSplitter {
   size_t piece_end(std::string_view text, size_t begin) const;
 
  private:
-  size_t run_end(std::string_view text, size_t at, uint8_t kind) const;
   size_t digits_end(std::string_view text, size_t at) const;
   size_t marks_end(std::string_view text, size_t at) const;
   size_t space_end(std::string_view text, size_t begin) const;

@@ -33,19 +33,10 @@ size_t Gpt2Splitter::piece_end(std::string_view text, size_t begin) const {
   if (code == ' ' && begin + 1 < text.size()) {
     const auto next = unicode::decode(text.data() + begin + 1);
     const uint8_t kind = kinds_[next.code];
-    if (kind != kSpace) return run_end(text, begin + 1 + next.length, kind);
+    if (kind != kSpace) return kinds_.run_end(text, begin + 1 + next.length, kind);
   }
   const uint8_t kind = kinds_[code];
-  return kind == kSpace ? space_end(text, begin) : run_end(text, begin + length, kind);
-}
-
-size_t Gpt2Splitter::run_end(std::string_view text, size_t at, uint8_t kind) const {
-  while (at < text.size()) {
-    const auto [code, length] = unicode::decode(text.data() + at);
-    if (kinds_[code] != kind) break;
-    at += length;
-  }
-  return at;
+  return kind == kSpace ? space_end(text, begin) : kinds_.run_end(text, begin + length, kind);
 }
 
 /// A run of spaces leaves its last one to the word that follows, unless it is the only one.

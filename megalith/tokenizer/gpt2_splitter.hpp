@@ -21,7 +21,6 @@ class Gpt2Splitter {
   size_t piece_end(std::string_view text, size_t begin) const;
 
  private:
-  size_t run_end(std::string_view text, size_t at, uint8_t kind) const;
   size_t space_end(std::string_view text, size_t begin) const;
 
   unicode::ClassTable kinds_;

@@ -75,15 +75,7 @@ class Prepend : public TextNormalizer {
 class Replace : public TextNormalizer {
  public:
   Replace(TextPattern pattern, std::string by) : pattern_(std::move(pattern)), by_(std::move(by)) {}
-  void apply(std::string& text) const override {
-    std::string replaced;
-    size_t done = 0;
-    pattern_.each_match(text, [&](size_t begin, size_t end) {
-      replaced.append(text, done, begin - done).append(by_);
-      done = end;
-    });
-    text = replaced.append(text, done);
-  }
+  void apply(std::string& text) const override { text = pattern_.replaced(text, by_); }
   bool works_in_parts() const override { return false; }
 
  private:
@@ -201,6 +193,16 @@ void TextPattern::each_match(std::string_view text,
   } else if (regex_) {
     regex_->each_match(text, visit);
   }
+}
+
+std::string TextPattern::replaced(std::string_view text, std::string_view by) const {
+  std::string result;
+  size_t done = 0;
+  each_match(text, [&](size_t begin, size_t end) {
+    result.append(text, done, begin - done).append(by);
+    done = end;
+  });
+  return result.append(text, done);
 }
 
 }  // namespace megalith

@@ -35,6 +35,8 @@ class TextPattern {
 
   void each_match(std::string_view text,
                   const std::function<void(size_t begin, size_t end)>& visit) const;
+  /// `text` with `by` in the place of every match.
+  std::string replaced(std::string_view text, std::string_view by) const;
   const std::optional<std::string>& literal() const { return literal_; }
   /// The expression as it stands in the file, or "".
   const std::string& expression() const { return expression_; }

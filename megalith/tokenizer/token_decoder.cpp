@@ -105,15 +105,7 @@ class Replace : public TokenDecoderStep {
  public:
   Replace(TextPattern pattern, std::string by) : pattern_(std::move(pattern)), by_(std::move(by)) {}
   void apply(Tokens& tokens, bool) const override {
-    for (auto& token : tokens) {
-      std::string replaced;
-      size_t done = 0;
-      pattern_.each_match(token, [&](size_t begin, size_t end) {
-        replaced.append(token, done, begin - done).append(by_);
-        done = end;
-      });
-      token = replaced.append(token, done);
-    }
+    for (auto& token : tokens) token = pattern_.replaced(token, by_);
   }
 
  private:

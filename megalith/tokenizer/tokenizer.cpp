@@ -151,14 +151,12 @@ void check_tokenizer_files(const TokenizerConfig& config, Problems& problems) {
   check_file("vocab-file", config.vocab_file, problems);
   check_file("merge-file", config.merge_file, problems);
   if (!config.tokenizer_model) return;
-  try {
+  problems.collect([&] {
     const std::string file = tokenizer_file(*config.tokenizer_model);
     if (!std::ifstream(file)) {
       problems.add("--tokenizer-model {}", system_error_text(file, "open"));
     }
-  } catch (const UsageError& error) {
-    problems.add("{}", error.what());
-  }
+  });
 }
 
 std::unique_ptr<Tokenizer> make_tokenizer(const TokenizerConfig& config) {

@@ -49,6 +49,15 @@ class ClassTable {
   ClassTable();
   void add(std::span<const CodePointRange> ranges, uint8_t flag);
   uint8_t operator[](char32_t code) const { return flags_[code]; }
+  /// Where the run of code points with just these flags ends, from `at` on.
+  size_t run_end(std::string_view text, size_t at, uint8_t flags) const {
+    while (at < text.size()) {
+      const auto [code, length] = decode(text.data() + at);
+      if (flags_[code] != flags) break;
+      at += length;
+    }
+    return at;
+  }
 
  private:
   std::vector<uint8_t> flags_;

@@ -57,9 +57,7 @@ void truncate_metrics(const MetricsOptions& options) {
     if (object.value("iteration", int64_t{0}) <= last) kept += line + "\n";
   }
   in.close();
-  AtomicFile file(options.file);
-  file.write(kept);
-  file.commit();
+  write_text_file(options.file, kept);
 }
 
 }  // namespace

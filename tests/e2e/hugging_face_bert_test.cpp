@@ -7,8 +7,7 @@
 
 #include <regex>
 
-#include "e2e/tiny_run.hpp"
-#include "megalith/core/atomic_file.hpp"
+#include "e2e/imported_models.hpp"
 
 namespace megalith::testing {
 namespace {
@@ -19,27 +18,13 @@ using Json = nlohmann::json;
 
 const std::string kBertGolden =
     std::string(MEGALITH_SOURCE_DIR) + "/tests/golden/hugging_face_bert/";
-const std::string kBertPython = std::string(MEGALITH_SOURCE_DIR) + "/.venv/bin/python";
-const std::string kBertOracle =
-    std::string(MEGALITH_SOURCE_DIR) + "/tests/oracles/hugging_face_bert.py";
 
-class HuggingFaceBertRun : public TinyRun {
+class HuggingFaceBertRun : public ImportedModels {
  protected:
   static void SetUpTestSuite() {
     TinyRun::SetUpTestSuite();
-    fixed_ = std::make_unique<Json>(Json::parse(read_text_file(kBertGolden + "fixed.json")));
-    for (const auto& [name, numbers] : fixed_->items()) {
-      reports_[name] =
-          TinyRun::checkpoint({"import-hf", kBertGolden + name, "--save", imported(name)});
-    }
+    import_models(kBertGolden);
   }
-  static void TearDownTestSuite() {
-    fixed_.reset();
-    TinyRun::TearDownTestSuite();
-  }
-  static std::string imported(const std::string& name) { return file("imported_" + name); }
-  static const Json& fixed() { return *fixed_; }
-  static const std::string& report(const std::string& name) { return reports_.at(name); }
 
   /// The loss, or the mean absolute state, that a command printed; NaN when it printed none.
   static double number_in(const std::string& text) {
@@ -47,23 +32,11 @@ class HuggingFaceBertRun : public TinyRun {
     const bool has = std::regex_search(text, found, std::regex("(loss|states) +([0-9.]+) in fp32"));
     return has ? std::stod(found[2]) : std::numeric_limits<double>::quiet_NaN();
   }
-  static bool has_transformers() {
-    static const bool has =
-        std::filesystem::exists(kBertPython) &&
-        run_process({kBertPython, "-c", "import torch, transformers, safetensors"}, {}, 120)
-                .status == 0;
-    return has;
-  }
   static Json oracle(const Words& words) {
-    const auto result = run_process(Words{kBertPython, kBertOracle} + words,
-                                    {.environment = {{"HF_HUB_OFFLINE", "1"}}}, 120);
+    const auto result = run_oracle("hugging_face_bert.py", words);
     EXPECT_EQ(result.status, 0) << result.err;
     return result.status == 0 ? Json::parse(result.out) : Json();
   }
-
- private:
-  static inline std::unique_ptr<Json> fixed_;
-  static inline std::map<std::string, std::string> reports_;
 };
 
 TEST_F(HuggingFaceBertRun, ImportPrintsTheNumberThatTransformersComputes) {

@@ -8,8 +8,7 @@
 #include <fstream>
 #include <regex>
 
-#include "e2e/tiny_run.hpp"
-#include "megalith/core/atomic_file.hpp"
+#include "e2e/imported_models.hpp"
 
 namespace megalith::testing {
 namespace {
@@ -18,27 +17,13 @@ using ::testing::HasSubstr;
 using Json = nlohmann::json;
 
 const std::string kGolden = std::string(MEGALITH_SOURCE_DIR) + "/tests/golden/hugging_face/";
-const std::string kPython = std::string(MEGALITH_SOURCE_DIR) + "/.venv/bin/python";
-const std::string kOracle =
-    std::string(MEGALITH_SOURCE_DIR) + "/tests/oracles/hugging_face_reference.py";
 
-class HuggingFaceRun : public TinyRun {
+class HuggingFaceRun : public ImportedModels {
  protected:
   static void SetUpTestSuite() {
     TinyRun::SetUpTestSuite();
-    fixed_ = std::make_unique<Json>(Json::parse(read_text_file(kGolden + "fixed.json")));
-    for (const auto& [name, numbers] : fixed_->items()) {
-      reports_[name] = TinyRun::checkpoint({"import-hf", kGolden + name, "--save", imported(name)});
-    }
+    import_models(kGolden);
   }
-  static void TearDownTestSuite() {
-    fixed_.reset();
-    TinyRun::TearDownTestSuite();
-  }
-
-  static std::string imported(const std::string& name) { return file("imported_" + name); }
-  static const Json& fixed() { return *fixed_; }
-  static const std::string& report(const std::string& name) { return reports_.at(name); }
 
   /// The loss that a command printed; NaN when it printed none.
   static double loss_in(const std::string& text) {
@@ -54,16 +39,8 @@ class HuggingFaceRun : public TinyRun {
                   "--greedy", "--tokenizer-type", "NullTokenizer"};
     return run_process(words + flags, {}, 120);
   }
-  static bool has_transformers() {
-    static const bool has =
-        std::filesystem::exists(kPython) &&
-        run_process({kPython, "-c", "import torch, transformers, safetensors"}, {}, 120).status ==
-            0;
-    return has;
-  }
   static ProcessResult oracle(const Words& words) {
-    return run_process(Words{kPython, kOracle} + words, {.environment = {{"HF_HUB_OFFLINE", "1"}}},
-                       120);
+    return run_oracle("hugging_face_reference.py", words);
   }
   /// A run that starts from imported weights.
   static Words fine_tuning(const std::string& load, const Words& flags) {
@@ -85,10 +62,6 @@ class HuggingFaceRun : public TinyRun {
                  "1"} +
            flags;
   }
-
- private:
-  static inline std::unique_ptr<Json> fixed_;
-  static inline std::map<std::string, std::string> reports_;
 };
 
 TEST_F(HuggingFaceRun, ImportPrintsTheLossThatTransformersComputes) {

@@ -15,20 +15,9 @@
 namespace megalith::testing {
 namespace {
 
-constexpr int64_t kBertLayers = 2;
-
 ModelConfig reference_bert() {
-  ModelConfig config;
-  config.num_layers = kBertLayers;
-  config.hidden_size = 16;
-  config.num_attention_heads = 4;
-  config.max_position_embeddings = 20;
-  config.norm_epsilon = 1e-12;
-  config.hidden_dropout = config.attention_dropout = 0;
-  config.vocab_size = 99;
-  config.residual_post_layernorm = true;
-  config.become_bert(/*with_binary_head=*/true);
-  return config;
+  return original_bert(/*hidden_size=*/16, /*num_heads=*/4, /*num_positions=*/20,
+                       /*vocab_size=*/99, /*with_binary_head=*/true);
 }
 
 struct Reference {
@@ -86,13 +75,13 @@ void check_bert(bool tanh_gelu, int64_t tensor_size, at::ScalarType dtype, doubl
   GlobalTensors gradients;
   run_ranks({.tensor = tensor_size}, [&](RankContext& ctx) {
     BertModel model(config, ctx.groups(), dtype, at::kCPU, 1);
-    load_slices(model.parameters(), with_our_names(reference.golden, kBertLayers));
+    load_slices(model.parameters(), with_our_names(reference.golden, kOriginalBertLayers));
     check_outputs(model, reference, prefix, ctx.groups().tensor(), tolerance);
     check_losses(model, reference, prefix, tolerance).backward();
     gradients.add_gradients(model.parameters());
   });
   if (tanh_gelu) return;  // the file has no gradients of it
-  const TensorMap expected = with_our_names(reference.golden, kBertLayers, "grad."),
+  const TensorMap expected = with_our_names(reference.golden, kOriginalBertLayers, "grad."),
                   actual = gradients.take();
   expect_close_maps(actual, expected, tolerance, "gradient of ");
   for (const auto& [name, gradient] : expected) {

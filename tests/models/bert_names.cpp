@@ -4,6 +4,21 @@
 
 namespace megalith::testing {
 
+ModelConfig original_bert(int64_t hidden_size, int64_t num_heads, int64_t num_positions,
+                          int64_t vocab_size, bool with_binary_head) {
+  ModelConfig config;
+  config.num_layers = kOriginalBertLayers;
+  config.hidden_size = hidden_size;
+  config.num_attention_heads = num_heads;
+  config.max_position_embeddings = num_positions;
+  config.norm_epsilon = 1e-12;
+  config.hidden_dropout = config.attention_dropout = 0;
+  config.vocab_size = vocab_size;
+  config.residual_post_layernorm = true;
+  config.become_bert(with_binary_head);
+  return config;
+}
+
 TensorMap with_our_names(const TensorMap& theirs, int64_t num_layers, const std::string& prefix) {
   TensorMap ours;
   const auto take = [&](const std::string& name, const std::string& their_name) {

@@ -15,20 +15,11 @@
 namespace megalith::testing {
 namespace {
 
-constexpr int64_t kTaskLayers = 2;
 const char* const kTasks[] = {"classes", "choices", "spans"};
 
 ModelConfig task_bert(const std::string& task) {
-  ModelConfig config;
-  config.num_layers = kTaskLayers;
-  config.hidden_size = 8;
-  config.num_attention_heads = 2;
-  config.max_position_embeddings = 14;
-  config.norm_epsilon = 1e-12;
-  config.hidden_dropout = config.attention_dropout = 0;
-  config.vocab_size = 40;
-  config.residual_post_layernorm = true;
-  config.become_bert(/*with_binary_head=*/false);
+  ModelConfig config = original_bert(/*hidden_size=*/8, /*num_heads=*/2, /*num_positions=*/14,
+                                     /*vocab_size=*/40, /*with_binary_head=*/false);
   config.lm_head_transform = false;
   if (task == "classes") config.num_classes = 3;
   config.multichoice_head = task == "choices";
@@ -58,7 +49,7 @@ struct TaskReference {
     for (const auto& [name, tensor] : all) {
       if (name.starts_with("bert.")) theirs[name] = tensor;
     }
-    weights = with_our_names(theirs, kTaskLayers);
+    weights = with_our_names(theirs, kOriginalBertLayers);
     input.tokens = golden.at("input_ids");
     input.position_ids = at::arange(input.tokens.size(1)).expand_as(input.tokens);
     input.token_types = golden.at("token_type_ids");
@@ -97,8 +88,8 @@ void check_task(const std::string& task, int64_t tensor_size, at::ScalarType dty
     loss.backward();
     gradients.add_gradients(model.parameters());
     if (ctx.rank() == 0) {
-      expected =
-          wanted_of(with_our_names(reference.golden, kTaskLayers, "grad."), model.parameters());
+      expected = wanted_of(with_our_names(reference.golden, kOriginalBertLayers, "grad."),
+                           model.parameters());
     }
   });
   expect_close_maps(gradients.take(), expected, tolerance, "gradient of ");
@@ -187,8 +178,7 @@ TEST(BertTask, DropoutIsInFrontOfTheHeadAndTheSameOnEveryTensorRank) {
         LayerContext context;
         context.training = training;
         context.key = {.seed = 5, .micro_batch = micro_batch, .tensor_rank = ctx.rank()};
-        const at::Tensor mine =
-            model.task_logits(reference.input, context).detach().contiguous();
+        const at::Tensor mine = model.task_logits(reference.input, context).detach().contiguous();
         at::Tensor first = mine.clone();
         broadcast(first, ctx.groups().tensor(), 0);
         EXPECT_TRUE(at::equal(mine, first)) << "tensor ranks drop different features";

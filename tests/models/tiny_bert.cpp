@@ -107,12 +107,7 @@ BertStepResult run_bert_step(const ModelConfig& config, const Layout& layout,
       means.push_back(mean.detach().clone());
     }
     loss.backward();
-    for (auto& parameter : model.parameters()) {
-      at::Tensor& gradient = parameter.value.mutable_grad();
-      if (!gradient.defined()) gradient = at::zeros_like(parameter.value);
-      gradient = gradient.contiguous();
-      all_reduce(gradient, groups.data());
-    }
+    sum_gradients(model.parameters(), groups);
     gradients.add_gradients(model.parameters());
     for (auto& mean : means) all_reduce(mean, groups.data());
     if (ctx.rank() == 0) result.losses = means;

@@ -15,16 +15,6 @@ at::Tensor mean_loss(const at::Tensor& token_losses, const at::Tensor& mask, dou
   return (token_losses * mask.t()).sum() / total;
 }
 
-void sum_gradients(ParameterList& parameters, const ProcessGroups& groups) {
-  for (auto& parameter : parameters) {
-    at::Tensor& gradient = parameter.value.mutable_grad();
-    if (!gradient.defined()) gradient = at::zeros_like(parameter.value);
-    gradient = gradient.contiguous();
-    all_reduce(gradient, groups.data());
-    if (parameter.partial_over_tensor) all_reduce(gradient, groups.tensor());
-  }
-}
-
 Traffic difference(const Traffic& after, const Traffic& before) {
   Traffic result;
   for (const auto& [name, entry] : after.entries) {
@@ -39,6 +29,16 @@ Traffic difference(const Traffic& after, const Traffic& before) {
 }
 
 }  // namespace
+
+void sum_gradients(ParameterList& parameters, const ProcessGroups& groups) {
+  for (auto& parameter : parameters) {
+    at::Tensor& gradient = parameter.value.mutable_grad();
+    if (!gradient.defined()) gradient = at::zeros_like(parameter.value);
+    gradient = gradient.contiguous();
+    all_reduce(gradient, groups.data());
+    if (parameter.partial_over_tensor) all_reduce(gradient, groups.tensor());
+  }
+}
 
 ModelConfig tiny_gpt2() {
   ModelConfig config;

@@ -43,6 +43,9 @@ struct StepResult {
   std::vector<Traffic> forward_traffic, backward_traffic;  // by rank; of the model alone
 };
 
+/// What a step does with gradients of replicas and of copies. Communicates: data, tensor.
+void sum_gradients(ParameterList& parameters, const ProcessGroups& groups);
+
 /// One forward and backward on layout.world_size() thread ranks from random_globals.
 StepResult run_step(const ModelConfig& config, const Layout& layout, const TinyBatch& batch,
                     const StepOptions& options = {});

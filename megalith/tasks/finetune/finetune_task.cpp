@@ -20,12 +20,6 @@ std::vector<NamedLoss> as_scores(const Json& object) {
   return scores;
 }
 
-void write_json_file(const std::string& folder, const char* name, const std::string& text) {
-  AtomicFile file((std::filesystem::path(folder) / name).string());
-  file.write(text + "\n");
-  file.commit();
-}
-
 }  // namespace
 
 FinetuneTask::FinetuneTask(TaskConfig config, const FinetuneData& data)
@@ -100,8 +94,9 @@ void FinetuneTask::write_files(const TaskConfig& test_config,
   data_.valid->score(valid_logits_, config_, &dev);
   if (data_.test) data_.test->score(test_logits, test_config, &test);
   RunConfig config = run_->config;
-  write_json_file(*folder, "configuration.json", config.to_json().dump(2));
-  write_json_file(*folder, "metrics.json", metrics_.dump(2));
+  const std::filesystem::path beside(*folder);
+  write_text_file((beside / "configuration.json").string(), config.to_json().dump(2) + "\n");
+  write_text_file((beside / "metrics.json").string(), metrics_.dump(2) + "\n");
 }
 
 void set_task_head(ModelConfig& model, TaskHead head, int64_t num_outputs) {

@@ -130,12 +130,10 @@ ChoiceSet read_race(const std::string& folder) {
   Problems problems;
   for (const RaceFile& file : files_of(folder)) {
     FileMistakes mistakes(file.path.string());
-    try {
+    problems.collect([&] {
       RaceArticle(file, set).read(mistakes);
       mistakes.raise_if_any();
-    } catch (const UsageError& error) {
-      problems.add("{}", error.what());
-    }
+    });
     if (problems.texts().size() >= 10) break;
   }
   problems.raise_if_any();

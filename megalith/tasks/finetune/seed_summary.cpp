@@ -7,18 +7,9 @@
 #include "megalith/core/atomic_file.hpp"
 
 namespace megalith {
-namespace {
 
 using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
-
-void copy_whole(const fs::path& from, const fs::path& to) {
-  AtomicFile file(to.string());
-  file.write(read_text_file(from.string()));
-  file.commit();
-}
-
-}  // namespace
 
 size_t median_run(const std::vector<double>& scores) {
   std::vector<size_t> order(scores.size());
@@ -63,11 +54,10 @@ void write_summary(const std::string& folder, const Json& summary) {
   for (const auto& entry : fs::directory_iterator(source)) {
     const std::string name = entry.path().filename().string();
     const bool is_prediction = name.starts_with("dev_") || name.starts_with("test_");
-    if (is_prediction && entry.is_regular_file()) copy_whole(entry.path(), fs::path(folder) / name);
+    if (!is_prediction || !entry.is_regular_file()) continue;
+    write_text_file((fs::path(folder) / name).string(), read_text_file(entry.path().string()));
   }
-  AtomicFile file((fs::path(folder) / "metrics.json").string());
-  file.write(summary.dump(2) + "\n");
-  file.commit();
+  write_text_file((fs::path(folder) / "metrics.json").string(), summary.dump(2) + "\n");
 }
 
 }  // namespace megalith

@@ -76,6 +76,13 @@ FieldList TaskConfig::task_fields() {
   return fields;
 }
 
+FieldList TaskConfig::fields() {
+  FieldList fields = run_fields();
+  for (auto& field : task_fields()) fields.push_back(std::move(field));
+  fields.push_back({"task", &task, "Which task."});
+  return fields;
+}
+
 void TaskConfig::check(Problems& problems) const {
   if (train_data.empty()) problems.add_missing("train-data", "give the file to train on");
   if (valid_data.empty()) problems.add_missing("valid-data", "give the file of dev examples");

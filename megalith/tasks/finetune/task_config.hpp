@@ -50,6 +50,8 @@ struct TaskConfig {
   FieldList run_fields();
   /// What this task has: columns, truncation, windows. Needs `task`.
   FieldList task_fields();
+  /// All of them and the task's name: what a run records of itself.
+  FieldList fields();
   /// Contradictions between them.
   void check(Problems& problems) const;
 };
