@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "megalith/tasks/wikitext.hpp"
+#include "megalith/tasks/wikitext_text.hpp"
 #include "megalith/tokenizer/unicode.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
