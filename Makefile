@@ -16,7 +16,7 @@ help:
 	@echo "make build       build/release/megalith and the tests"
 	@echo "make test        build and run every test that needs no GPU"
 	@echo "make check       formatting, layers, forbidden includes; make lint adds clang-tidy"
-	@echo "make bench       operators, tokenizers, preprocessing and training beside their peers, 70 minutes"
+	@echo "make bench       operators, tokenizers, training, evaluation, conversion beside their peers, 90 minutes"
 	@echo "make asan tsan   the tests under the address or thread sanitizer"
 	@echo "make fuzz        feed the readers of foreign files with what nobody wrote, a minute each"
 	@echo "make cuda        build for CUDA and NCCL, and run the tests that need a GPU"
@@ -55,6 +55,8 @@ bench: setup
 	.venv/bin/python bench/preprocess.py --megalith build/bench/megalith
 	.venv/bin/python bench/training.py --megalith build/bench/megalith
 	.venv/bin/python bench/bert.py --megalith build/bench/megalith
+	.venv/bin/python bench/evaluation.py --megalith build/bench/megalith --blocks 5
+	.venv/bin/python bench/conversion.py --program build/bench/megalith
 
 check:
 	@tools/check --all

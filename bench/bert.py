@@ -58,6 +58,7 @@ def main():
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--compared", type=int, default=20, help="iterations whose losses are compared; 0: times alone")
+    parser.add_argument("--iterations", type=int, help="of a block, instead of each case's own")
     args = parser.parse_args()
     side_by_side.empty_folder(RUN)
     write_vocabulary(RUN / "vocab.txt")
@@ -66,7 +67,8 @@ def main():
     side_by_side.print_header(args.blocks)
     for name in args.only:
         case = Bert(args.megalith, RUN, name, *CASES[name])
-        case.compared = max(args.compared, *(iterations for *_, iterations in CASES.values()))
+        case.iterations = args.iterations or case.iterations
+        case.compared = max(args.compared, case.iterations)
         case.prepare()
         if args.compared:
             case.check_losses(*PEERS[args.peers[0]])

@@ -68,7 +68,7 @@ class Case:
             words = [word for word in self.flags() if word != "--bf16"]
             run([self.megalith, "pretrain", self.family, *words, "--lr", "1e-30", "--min-lr", 0, "--weight-decay", 0,
                  "--exit-interval", 1, "--no-save-optim", "--save", self.initial()])
-        self.samples = self.folder / f"samples-{self.batch}x{self.sequence}.jsonl"
+        self.samples = self.folder / f"samples-{self.batch}x{self.sequence}-{self.compared}.jsonl"
         if not self.samples.exists():
             samples, _ = run([self.megalith, "data", "samples", *self.sample_flags, *self.flags(), "--which", "train",
                               "--first", 0, "--count", self.compared * self.batch])

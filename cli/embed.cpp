@@ -147,7 +147,8 @@ void write(const Embeddings& embeddings, const EmbedFlags& flags, const TrainedE
                            {{"format", "pt"},
                             {"made_by", fmt::format("megalith {}", MEGALITH_VERSION)},
                             {"model", encoder.origin},
-                            {"pooling", kPoolings[static_cast<size_t>(flags.options.pooling)]}});
+                            {"pooling", kPoolings[static_cast<size_t>(flags.options.pooling)]}},
+                           SafetensorsWriter::Sums::kNone);
   for (const auto& entry : writer.entries()) writer.append(tensors.at(entry.name));
   writer.commit();
 }

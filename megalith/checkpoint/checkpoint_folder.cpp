@@ -39,8 +39,10 @@ std::vector<std::string> folder_names(const std::string& folder) {
 
 bool has_manifest(const fs::path& folder) { return fs::exists(folder / kManifestName); }
 
-/// A folder as transformers' save_pretrained leaves it, or a clone of a model hub's repository.
+/// A folder as transformers' save_pretrained leaves it, a clone of a model hub's repository, or the
+/// file of weights in one.
 bool is_hugging_face(const fs::path& folder) {
+  if (fs::is_regular_file(folder)) return folder.extension() == ".safetensors";
   if (!fs::exists(folder / "config.json")) return false;
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
@@ -61,13 +63,13 @@ std::string plain(const fs::path& folder) {
 /// Why a folder without a manifest cannot be read.
 std::string describe_foreign(const fs::path& folder) {
   if (!fs::exists(folder)) return "does not exist";
-  if (!fs::is_directory(folder)) return "is not a folder";
   if (is_hugging_face(folder)) {
     return fmt::format(
         "is a Hugging Face model; make a checkpoint of it, and load that: megalith checkpoint "
         "import-hf {0} --save {0}-megalith",
         plain(folder));
   }
+  if (!fs::is_directory(folder)) return "is not a folder";
   for (const auto& name : folder_names(folder)) {
     if (name.starts_with("mp_rank_")) {
       return "is a checkpoint of Megatron-LM in Python's pickle format; make it one of ours by "

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "megalith/checkpoint/hugging_face_bert.hpp"
+#include "megalith/ops/transpose.hpp"
 
 namespace megalith {
 namespace {
@@ -141,10 +142,13 @@ at::Tensor HuggingFaceTensor::part_of(const at::Tensor& theirs, size_t index) co
 at::Tensor HuggingFaceTensor::join(
     const std::function<at::Tensor(const std::string&)>& read) const {
   if (parts.size() == 1 && !transposed) return read(parts.front().name);
-  std::vector<at::Tensor> values;
-  for (const auto& part : parts) values.push_back(read(part.name));
-  const at::Tensor joined = at::cat(values);
-  return transposed ? joined.t() : joined;
+  at::Tensor joined;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const at::Tensor value = read(parts[i].name);
+    if (!joined.defined()) joined = at::empty(shape(), value.options());
+    ops::copy_into(part_of(joined, i), value);
+  }
+  return joined;
 }
 
 std::vector<HuggingFaceTensor> hugging_face_tensors(HuggingFaceFamily family,

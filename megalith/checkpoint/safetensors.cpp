@@ -283,8 +283,8 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
 }
 
 SafetensorsWriter::SafetensorsWriter(const std::string& path, std::vector<SafetensorsEntry> entries,
-                                     const SafetensorsMetadata& metadata)
-    : file_(path), entries_(std::move(entries)) {
+                                     const SafetensorsMetadata& metadata, Sums sums)
+    : file_(path), entries_(std::move(entries)), takes_sums_(sums == Sums::kTaken) {
   place_entries(entries_);
   const std::string header = make_header(entries_, metadata);
   header_sha256_ = sha256_hex(header);
@@ -299,6 +299,7 @@ void SafetensorsWriter::append(const at::Tensor& tensor) {
               entry.dtype, " ", entry.shape);
   const at::Tensor host = ops::contiguous_copy(as_bits(tensor).to(at::kCPU));
   const std::span bytes(static_cast<const std::byte*>(host.data_ptr()), host.nbytes());
+  if (!takes_sums_) return file_.write(bytes);
   if (bytes.size() < kOverlapBytes) {
     sums_.push_back(sha256_hex(bytes));
   } else {

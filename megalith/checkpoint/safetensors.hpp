@@ -71,17 +71,19 @@ class SafetensorsFile {
 
 class SafetensorsWriter {
  public:
+  /// Whether sums() will be asked for.
+  enum class Sums { kTaken, kNone };
   /// Writes the header. Entries are put in file order (wide types first, so that every tensor is
   /// aligned; then by name) and given their offsets. Throws UsageError or RunError.
   SafetensorsWriter(const std::string& path, std::vector<SafetensorsEntry> entries,
-                    const SafetensorsMetadata& metadata);
+                    const SafetensorsMetadata& metadata, Sums sums);
 
   /// In the order in which append() wants them.
   const std::vector<SafetensorsEntry>& entries() const { return entries_; }
   /// SHA-256 of the length field and the header.
   const std::string& header_sha256() const { return header_sha256_; }
-  /// Writes the next tensor, from any device and with any strides. Its checksum is taken beside the
-  /// writing, and of this one and the next: a tensor and 64 MB more are in memory at most.
+  /// Writes the next tensor, from any device and with any strides. With sums they are taken
+  /// beside the writing, of this one and the next: a tensor and 64 MB more are in memory at most.
   void append(const at::Tensor& tensor);
   /// The SHA-256 of each tensor's bytes, in the order of entries(); when all were appended.
   const std::vector<std::string>& sums();
@@ -96,6 +98,7 @@ class SafetensorsWriter {
   AtomicFile file_;
   std::vector<SafetensorsEntry> entries_;
   std::string header_sha256_;
+  bool takes_sums_;
   std::vector<std::string> sums_;
   size_t next_ = 0;
   /// Sums that are being taken, oldest first.

@@ -49,9 +49,10 @@ void in_parts(int64_t count, int64_t least, const Body& body) {
 }
 
 template <class Element>
-void copy_transposed(const at::Tensor& view, at::Tensor& target) {
+void copy_transposed(at::Tensor& target, const at::Tensor& view) {
   constexpr int64_t kRows = kBlockBytes / static_cast<int64_t>(sizeof(Element));
   const int64_t rows = view.size(0), columns = view.size(1), stride = view.stride(1);
+  const int64_t target_stride = target.stride(0);
   const auto* const from = static_cast<const Element*>(view.const_data_ptr());
   auto* const to = static_cast<Element*>(target.mutable_data_ptr());
   const int64_t num_blocks = (rows + kRows - 1) / kRows;
@@ -59,7 +60,7 @@ void copy_transposed(const at::Tensor& view, at::Tensor& target) {
   in_parts(num_blocks, kParallelBytes / bytes + 1, [&](int64_t first, int64_t last) {
     for (int64_t r = first * kRows; r < std::min(last * kRows, rows); r += kRows) {
       for (int64_t c = 0; c < columns; c += kColumns) {
-        copy_block(from + c * stride + r, stride, to + r * columns + c, columns,
+        copy_block(from + c * stride + r, stride, to + r * target_stride + c, target_stride,
                    std::min(kRows, rows - r), std::min(kColumns, columns - c));
       }
     }
@@ -71,27 +72,41 @@ bool is_transposed_matrix(const at::Tensor& tensor) {
          tensor.stride(1) >= tensor.size(0);
 }
 
+/// Rows of elements one after another.
+bool has_plain_rows(const at::Tensor& tensor) {
+  return tensor.dim() == 2 && tensor.device().is_cpu() && tensor.stride(1) == 1;
+}
+
 }  // namespace
+
+void copy_into(at::Tensor target, const at::Tensor& source) {
+  TORCH_CHECK(target.sizes() == source.sizes() && target.scalar_type() == source.scalar_type(),
+              "a copy of ", source.scalar_type(), " ", source.sizes(), " into ",
+              target.scalar_type(), " ", target.sizes());
+  at::Tensor from = source;
+  if (is_transposed_matrix(target) && has_plain_rows(source)) {
+    target = target.t();
+    from = source.t();
+  }
+  const bool by_blocks = is_transposed_matrix(from) && has_plain_rows(target);
+  switch (by_blocks ? from.element_size() : 0) {
+    case 1:
+      return copy_transposed<uint8_t>(target, from);
+    case 2:
+      return copy_transposed<uint16_t>(target, from);
+    case 4:
+      return copy_transposed<uint32_t>(target, from);
+    case 8:
+      return copy_transposed<uint64_t>(target, from);
+    default:
+      target.copy_(from);
+  }
+}
 
 at::Tensor contiguous_copy(const at::Tensor& tensor) {
   if (tensor.is_contiguous() || !is_transposed_matrix(tensor)) return tensor.contiguous();
   at::Tensor target = at::empty(tensor.sizes(), tensor.options());
-  switch (tensor.element_size()) {
-    case 1:
-      copy_transposed<uint8_t>(tensor, target);
-      break;
-    case 2:
-      copy_transposed<uint16_t>(tensor, target);
-      break;
-    case 4:
-      copy_transposed<uint32_t>(tensor, target);
-      break;
-    case 8:
-      copy_transposed<uint64_t>(tensor, target);
-      break;
-    default:
-      return tensor.contiguous();
-  }
+  copy_into(target, tensor);
   return target;
 }
 

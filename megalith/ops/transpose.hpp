@@ -8,9 +8,12 @@
 
 namespace megalith::ops {
 
-/// What Tensor::contiguous() gives: the tensor itself where its elements lie in order, else a copy.
-/// Transposed matrices on the CPU, also a run of a wider matrix's columns, are copied by blocks on
-/// all threads.
+/// target.copy_(source) of equal shapes and types. Where one of them is a transposed matrix on the
+/// CPU (also a run of a wider one's columns) and the other is not, by blocks on all threads.
+void copy_into(at::Tensor target, const at::Tensor& source);
+
+/// What Tensor::contiguous() gives: the tensor itself where its elements lie in order, else a copy
+/// by copy_into().
 at::Tensor contiguous_copy(const at::Tensor& tensor);
 
 }  // namespace megalith::ops

@@ -173,7 +173,8 @@ std::string rewritten(const TemporaryFolder& folder, const std::string& source,
     entries.push_back({name, value.scalar_type(), value.sizes().vec()});
   }
   std::filesystem::create_directories(folder.path("made"));
-  SafetensorsWriter writer(folder.path("made/model.safetensors"), entries, {});
+  SafetensorsWriter writer(folder.path("made/model.safetensors"), entries, {},
+                           SafetensorsWriter::Sums::kNone);
   for (const auto& entry : writer.entries()) writer.append(values.at(entry.name));
   writer.commit();
   Json config = model.config.json;

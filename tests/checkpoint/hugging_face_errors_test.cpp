@@ -45,7 +45,8 @@ class Copy {
     for (const auto& [name, value] : values) {
       entries.push_back({name, value.scalar_type(), value.sizes().vec()});
     }
-    SafetensorsWriter writer(path("model.safetensors"), entries, {});
+    SafetensorsWriter writer(path("model.safetensors"), entries, {},
+                             SafetensorsWriter::Sums::kNone);
     for (const auto& entry : writer.entries()) writer.append(values.at(entry.name));
     writer.commit();
   }

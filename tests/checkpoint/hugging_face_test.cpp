@@ -152,7 +152,8 @@ TEST(HuggingFace, GptTwoWithoutPrefixAndWithBuffersIsTheSameModel) {
     entries.push_back({name, value.scalar_type(), value.sizes().vec()});
   }
   std::filesystem::create_directories(folder.path("plain"));
-  SafetensorsWriter writer(folder.path("plain/model.safetensors"), entries, {});
+  SafetensorsWriter writer(folder.path("plain/model.safetensors"), entries, {},
+                           SafetensorsWriter::Sums::kNone);
   for (const auto& entry : writer.entries()) writer.append(values.at(entry.name));
   writer.commit();
   Json config = model.config.json;
@@ -176,7 +177,8 @@ TEST(HuggingFace, MixedTypesStayMixed) {
     const auto& shape = model.files->entry(name).shape;
     entries.push_back({name, shape.size() == 1 ? at::kFloat : at::kBFloat16, shape});
   }
-  SafetensorsWriter writer(folder.path("mixed/model.safetensors"), entries, {});
+  SafetensorsWriter writer(folder.path("mixed/model.safetensors"), entries, {},
+                           SafetensorsWriter::Sums::kNone);
   for (const auto& entry : writer.entries()) {
     writer.append(model.files->tensor(entry.name).to(entry.dtype));
   }

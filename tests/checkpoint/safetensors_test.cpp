@@ -47,7 +47,7 @@ Json describe(const SafetensorsFile& file) {
 
 void write_all(const SafetensorsFile& source, const std::string& path) {
   std::vector<SafetensorsEntry> entries = source.entries();
-  SafetensorsWriter writer(path, entries, {{"made by", "a test"}});
+  SafetensorsWriter writer(path, entries, {{"made by", "a test"}}, SafetensorsWriter::Sums::kTaken);
   for (const auto& entry : writer.entries()) writer.append(source.tensor(entry.name));
   for (size_t i = 0; i < writer.entries().size(); ++i) {
     const std::string& name = writer.entries()[i].name;
@@ -68,7 +68,8 @@ TEST(Safetensors, SumsOfLargeAndSmallTensorsAreInOrder) {
     tensors[name] = at::arange(size, at::kFloat) + static_cast<double>(i);
     entries.push_back({name, at::kFloat, {size}});
   }
-  SafetensorsWriter writer(folder.path("a.safetensors"), entries, {});
+  SafetensorsWriter writer(folder.path("a.safetensors"), entries, {},
+                           SafetensorsWriter::Sums::kTaken);
   for (const auto& entry : writer.entries()) writer.append(tensors.at(entry.name));
   for (size_t i = 0; i < writer.entries().size(); ++i) {
     const at::Tensor& tensor = tensors.at(writer.entries()[i].name);
@@ -112,7 +113,8 @@ TEST(Safetensors, WritesWhatItReads) {
 TEST(Safetensors, WritesAnyStrides) {
   const TemporaryFolder folder;
   const at::Tensor whole = at::arange(24, at::kFloat).reshape({4, 6});
-  SafetensorsWriter writer(folder.path("t"), {{"t", at::kFloat, {6, 2}}}, {});
+  SafetensorsWriter writer(folder.path("t"), {{"t", at::kFloat, {6, 2}}}, {},
+                           SafetensorsWriter::Sums::kTaken);
   writer.append(whole.narrow(0, 1, 2).t());
   writer.commit();
   EXPECT_TRUE(at::equal(SafetensorsFile(folder.path("t")).tensor("t"), whole.narrow(0, 1, 2).t()));

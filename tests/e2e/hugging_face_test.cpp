@@ -276,6 +276,10 @@ TEST_F(HuggingFaceRun, AFolderThatWasNotImportedIsMetWithTheCommand) {
     EXPECT_THAT(result.err, HasSubstr("is a Hugging Face model")) << words[0];
     EXPECT_THAT(result.err, HasSubstr(command + "-megalith")) << words[0];
   }
+  const std::string weights = raw + "/model.safetensors";
+  const auto of_file =
+      run_process({MEGALITH_BINARY, "generate", "--load", weights, "--prompt", "5"});
+  EXPECT_THAT(of_file.err, HasSubstr("import-hf " + weights + " --save"));
   // The command that it names, and then what failed.
   checkpoint({"import-hf", raw, "--save", raw + "-megalith"});
   const auto result = generate(raw + "-megalith", 1, {"--prompt", "5", "--vocab-size", "95"});

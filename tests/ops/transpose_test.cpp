@@ -10,6 +10,7 @@ namespace megalith::testing {
 namespace {
 
 using ops::contiguous_copy;
+using ops::copy_into;
 
 TEST(ContiguousCopy, IsAtensCopyOfEveryTypeAndShape) {
   for (const auto dtype : {at::kByte, at::kHalf, at::kBFloat16, at::kFloat, at::kDouble}) {
@@ -32,6 +33,22 @@ TEST(ContiguousCopy, TakesColumnsOfAWiderMatrix) {
   }
   const at::Tensor rows = wide.narrow(1, 3, 50);
   expect_equal(contiguous_copy(rows), rows.contiguous(), "rows with gaps");
+}
+
+TEST(CopyInto, FillsColumnsOfAWiderMatrix) {
+  const at::Tensor parts = normal({210, 130}, 4).to(at::kFloat);
+  at::Tensor joined = at::zeros({130, 250}), expected = joined.clone();
+  for (const int64_t first : {0, 70, 140}) {
+    const at::Tensor part = parts.narrow(0, first, 70);
+    copy_into(joined.t().narrow(0, first + 20, 70), part);
+    expected.t().narrow(0, first + 20, 70).copy_(part);
+  }
+  expect_equal(joined, expected);
+  const at::Tensor row = normal({1, 9}, 6).to(at::kFloat);
+  at::Tensor target = at::zeros({9, 4});
+  copy_into(target.t(), row.expand({4, 9}));
+  expect_equal(target, row.expand({4, 9}).t().contiguous(), "stride 0");
+  EXPECT_ANY_THROW(copy_into(target, row));
 }
 
 TEST(ContiguousCopy, LeavesOtherTensorsToAten) {
