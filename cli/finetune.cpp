@@ -8,6 +8,7 @@
 #include "cli/commands.hpp"
 #include "cli/foreign_flags.hpp"
 #include "cli/training_run.hpp"
+#include "megalith/planner/plan.hpp"
 
 namespace megalith::cli {
 namespace {
@@ -73,6 +74,11 @@ int run_task(const TaskRecipe& recipe, const Words& words) {
                                "several with megalith launch, torchrun, mpirun or srun.",
                                recipe.summary));
   add_flags(line, config);
+  bool dry_run = false;
+  line.section("Checking",
+               {{"dry-run", &dry_run,
+                 "Check everything, the examples too, print parameters, ranks, groups and expected "
+                 "memory, and touch no device."}});
   line.run_file();
   line.epilogue(
       fmt::format("Example:\n"
@@ -88,13 +94,17 @@ int run_task(const TaskRecipe& recipe, const Words& words) {
   if (!task.seeds.empty() && config.logging.metrics_file) {
     problems.add("--metrics-file with --seeds: every seed's run writes its own into --save");
   }
-  config.distributed.check_device(environment, problems);
+  if (!dry_run) config.distributed.check_device(environment, problems);
   check_outputs(config, environment, problems);
   problems.raise_if_any();
   if (environment.rank == 0) {
     for (const auto& note : run.notes()) fmt::print("{}\n", note);
   }
   tell_unused_settings(line, config, environment);
+  if (dry_run) {
+    fmt::print("{}", plan_text(run.plan(environment)));
+    return 0;
+  }
   run_on_ranks(
       config, environment, run.sizes(),
       [&](Distributed& distributed, const std::atomic<bool>& stop) { run.run(distributed, stop); });

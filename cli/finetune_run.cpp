@@ -1,7 +1,5 @@
 #include "cli/finetune_run.hpp"
 
-#include <algorithm>
-
 #include "cli/training_run.hpp"
 #include "megalith/checkpoint/model_io.hpp"
 #include "megalith/tasks/finetune/seed_summary.hpp"
@@ -65,19 +63,12 @@ void FinetuneRun::prepare(const std::function<bool(const std::string&)>& given,
     problems.collect([&] { tokenizer = make_tokenizer(config_.tokenizer); });
   }
   if (tokenizer) {
-    config_.model.vocab_size = tokenizer->vocab_size();
+    config_.model.vocab_size =
+        start ? model_vocab_size(tokenizer->vocab_size(), *start) : tokenizer->vocab_size();
     read_examples(*tokenizer, problems);
   }
   set_length(environment, problems);
-  if (start && config_.model.num_layers > 0) {
-    Problems of_run;
-    config_.resolve_and_check(environment, of_run);
-    // The tokenizer's own mistakes are in the list already.
-    for (const auto& text : of_run.texts()) {
-      const auto& told = problems.texts();
-      if (std::find(told.begin(), told.end(), text) == told.end()) problems.add("{}", text);
-    }
-  }
+  if (start && config_.model.num_layers > 0) config_.resolve_and_check(environment, problems);
   if (start && tokenizer && problems.empty()) review(*start, environment, problems);
 }
 
@@ -141,7 +132,6 @@ void FinetuneRun::review(const Checkpoint& start, const LaunchEnvironment& envir
   const Layout layout{.tensor = tensor, .data = environment.world_size / tensor};
   RunConfig run = config_;
   if (!task_.seeds.empty()) start_from(run.checkpoint, *task_.pretrained_checkpoint);
-  run.model.vocab_size = model_vocab_size(run.model.vocab_size, start);
   const auto review =
       review_settings(run, layout, config_.distributed.threads_of_rank(environment), start);
   problems.collect([&] { raise_mistakes(review, start); });
@@ -158,6 +148,12 @@ std::vector<std::string> FinetuneRun::notes() const {
   add("dev", data_.valid.get());
   add("test", data_.test.get());
   return notes;
+}
+
+PlanRequest FinetuneRun::plan(const LaunchEnvironment& environment) const {
+  PlanRequest request = config_.plan_request(environment.world_size);
+  if (config_.model.multichoice_head) request.rows_per_sample = data_.train->num_outputs();
+  return request;
 }
 
 std::string FinetuneRun::sizes() const {

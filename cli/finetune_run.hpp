@@ -24,6 +24,8 @@ class FinetuneRun {
                const LaunchEnvironment& environment, Problems& problems);
   /// What there is to say about the data, a line each.
   std::vector<std::string> notes() const;
+  /// What is planned for --dry-run.
+  PlanRequest plan(const LaunchEnvironment& environment) const;
   /// How many examples each file set has: the same on every rank.
   std::string sizes() const;
 

@@ -1,5 +1,6 @@
 #include "megalith/core/error.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -7,9 +8,16 @@ namespace megalith {
 
 void Problems::raise_if_any() const {
   if (texts_.empty()) return;
-  if (texts_.size() == 1) throw UsageError(texts_.front());
-  std::string all = fmt::format("{} mistakes:", texts_.size());
-  for (const auto& text : texts_) all += "\n  - " + text;
+  // What two checks found alike is one mistake.
+  std::vector<std::string> different;
+  for (const auto& text : texts_) {
+    if (std::find(different.begin(), different.end(), text) == different.end()) {
+      different.push_back(text);
+    }
+  }
+  if (different.size() == 1) throw UsageError(different.front());
+  std::string all = fmt::format("{} mistakes:", different.size());
+  for (const auto& text : different) all += "\n  - " + text;
   throw UsageError(all);
 }
 

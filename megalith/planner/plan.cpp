@@ -16,7 +16,7 @@ constexpr double kSliceBytes = 20e6;
 double layer_activation_bytes(const PlanRequest& r) {
   const auto& m = r.model;
   const double c = static_cast<double>(r.compute_bytes), t = static_cast<double>(r.layout.tensor);
-  const double tokens = static_cast<double>(r.seq_length * r.micro_batch_size);
+  const double tokens = static_cast<double>(r.tokens());
   const double h = static_cast<double>(m.hidden_size);
   const double query = static_cast<double>(m.num_attention_heads * m.head_size());
   const double key = static_cast<double>(m.num_query_groups() * m.head_size());
@@ -37,7 +37,7 @@ double layer_activation_bytes(const PlanRequest& r) {
 /// What the widest part of a backward pass needs beside what forward kept: the MLP's gradients.
 double working_bytes(const PlanRequest& r) {
   const auto& m = r.model;
-  const double tokens = static_cast<double>(r.seq_length * r.micro_batch_size);
+  const double tokens = static_cast<double>(r.tokens());
   const double wide = static_cast<double>(m.ffn_hidden_size()) * (m.swiglu ? 4.0 : 2.0) /
                       static_cast<double>(r.layout.tensor);
   return tokens * (wide + 4 * static_cast<double>(m.hidden_size)) *
@@ -49,8 +49,7 @@ double working_bytes(const PlanRequest& r) {
 double logits_bytes(const PlanRequest& r) {
   const double columns =
       static_cast<double>(r.model.padded_vocab_size(r.layout.tensor) / r.layout.tensor);
-  const double logits =
-      static_cast<double>(r.seq_length * r.micro_batch_size) * r.predicted_share * columns;
+  const double logits = static_cast<double>(r.tokens()) * r.predicted_share * columns;
   double bytes = logits * static_cast<double>(r.compute_bytes);
   if (r.keeps_masks) bytes += logits * 4;
   if (r.widens_products) {
@@ -62,8 +61,7 @@ double logits_bytes(const PlanRequest& r) {
 double activation_bytes(const PlanRequest& r) {
   const double layer = layer_activation_bytes(r);
   const double layers = static_cast<double>(r.model.num_layers);
-  const double input = static_cast<double>(r.seq_length * r.micro_batch_size * r.model.hidden_size *
-                                           r.compute_bytes);
+  const double input = static_cast<double>(r.tokens() * r.model.hidden_size * r.compute_bytes);
   switch (r.recompute) {
     case PlanRequest::Recompute::kNone:
     case PlanRequest::Recompute::kSelective:

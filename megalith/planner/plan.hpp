@@ -19,6 +19,7 @@ struct PlanRequest {
   ModelConfig model;  // vocab_size set
   Layout layout;
   int64_t micro_batch_size = 1;
+  int64_t rows_per_sample = 1;  // of seq_length: a row for each choice of a question
   int64_t seq_length = 0;
   int64_t global_batch_size = 1;
   int64_t compute_bytes = 4;  // of a weight or activation: 4, or 2 for bf16 and fp16
@@ -28,9 +29,13 @@ struct PlanRequest {
   /// logits.
   bool keeps_masks = false;
   bool widens_products = false;  // fp16 on CPUs: products are taken in fp32
-  double predicted_share = 1;    // of the tokens, that logits are made for: BERT's masked ones
+  double predicted_share =
+      1;  // of the tokens, that logits of words are made for: BERT's masked ones
   enum class Recompute { kNone, kSelective, kUniform, kBlock } recompute = Recompute::kNone;
   int64_t recompute_layers = 1;
+
+  /// Of a micro-batch.
+  int64_t tokens() const { return micro_batch_size * rows_per_sample * seq_length; }
 };
 
 struct Plan {

@@ -244,7 +244,7 @@ PlanRequest RunConfig::plan_request(int64_t world_size) const {
   request.keeps_masks = !on_cpu || training.fp16;
   request.widens_products = on_cpu && training.fp16;
   request.moments = optimizer.kind == OptimizerKind::kAdam ? 2 : 1;
-  if (is_bert()) request.predicted_share = bert.mask_prob;
+  if (is_bert()) request.predicted_share = model.lm_head_transform ? bert.mask_prob : 0;
   const RecomputePlan plan = training.recompute_plan();
   request.recompute = static_cast<PlanRequest::Recompute>(plan.kind);
   request.recompute_layers = plan.num_layers;

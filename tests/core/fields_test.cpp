@@ -118,6 +118,7 @@ TEST(Problems, AreAllInOneMessage) {
   problems.raise_if_any();
   problems.add("first {}", 1);
   problems.add("second");
+  problems.add("first 1");  // as a second check finds it again
   try {
     problems.raise_if_any();
     FAIL();

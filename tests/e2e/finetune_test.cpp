@@ -261,6 +261,14 @@ TEST_F(Finetune, RefusesMistakesAllAtOnce) {
   refused("squad", data_of("squad") + Words{"--max-query-length", "40"}, {"32"});
 }
 
+TEST_F(Finetune, PlansWithoutRunning) {
+  const std::string out =
+      tune(1, "mnli", data_of("mnli") + Words{"--dry-run", "--save", file("never")});
+  EXPECT_THAT(out, AllOf(HasSubstr("96 training examples"), HasSubstr("parameters"),
+                         HasSubstr("expected memory of the fullest rank")));
+  EXPECT_FALSE(std::filesystem::exists(file("never")));
+}
+
 TEST_F(Finetune, UnderstandsEveryRunFileOfThePaper) {
   int count = 0;
   for (const auto& entry : std::filesystem::directory_iterator(
