@@ -25,8 +25,8 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RUN = ROOT / "runs/figure7"
 ORDERS = {"original": ["--apply-residual-connection-post-layernorm"], "rearranged": []}
-LAYERS, RATES, SEEDS = (6, 24, 48), ("1e-3",), (1, 2)
-ITERATIONS, WARM_UP, WINDOW = 800, 20, 20
+LAYERS, RATES, SEEDS = (6, 48), ("1e-3",), (1,)
+ITERATIONS, WARM_UP, WINDOW = 600, 20, 20
 VOCABULARY = RUN / "vocabulary.txt"
 TOKENIZER = ["--tokenizer-type", "BertWordPieceLowerCase", "--vocab-file", VOCABULARY]
 SETTINGS = [*TOKENIZER, "--hidden-size", 64, "--num-attention-heads", 4, "--seq-length", 64, "--keep-long-sentences",

@@ -16,7 +16,10 @@
 namespace megalith {
 namespace {
 constexpr size_t kBufferBytes = 1 << 20;
-constexpr size_t kWriteBytes = 1 << 22;  // at a time
+// At a time. File systems take pages as large as a write: of 4 MB they are huge ones, which a
+// virtual machine may have given back to its host, so that every first touch waits for that (twice
+// the time).
+constexpr size_t kWriteBytes = 1 << 20;
 constexpr int64_t kWritebackBytes = 1 << 25;
 }  // namespace
 
