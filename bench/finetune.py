@@ -14,7 +14,7 @@ no more than the spread, the larger of the two sides' differences between best a
 training examples in one batch so that their order is no matter, the losses of every step are compared. There the peer
 trains the embedding of [PAD] as megalith does (torch_finetune.py says why that is a question at all).
 
-Needs about 40 minutes of two cores with --jobs 2; each run has one thread. What is done is kept in
+Needs about 30 minutes of two cores with --jobs 2; each run has one thread. What is done is kept in
 runs/bench-finetune/ and not run again unless its settings change.
 """
 import argparse
