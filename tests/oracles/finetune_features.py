@@ -18,7 +18,7 @@ import numpy as np
 from tokenizers import BertWordPieceTokenizer
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-DATA = pathlib.Path(sys.argv[1])
+DATA = pathlib.Path(next(iter(sys.argv[1:]), "."))  # none when bench/finetune_data.py imports this
 FAST = BertWordPieceTokenizer(str(ROOT / "tests/golden/bert-vocab/uncased.txt"), lowercase=True)
 CLS, SEP = 101, 102
 CACHE = {}
