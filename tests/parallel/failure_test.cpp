@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <thread>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 
@@ -126,11 +127,20 @@ struct WatchedRank {
     options.world_size = size;
     options.timeout = timeout;
     options.store_name = "the store";
-    options.end_process = [this](const std::string& text) { ended_with = text; };
+    options.end_process = [this](const std::string& text) {
+      const std::lock_guard lock(mutex);
+      last_words = text;
+    };
     watch = std::make_unique<FailureWatch>(options, calls);
     watch->connect(store);
   }
-  std::string ended_with;
+  /// What the watch's thread ended the process with, or "".
+  std::string ended_with() {
+    const std::lock_guard lock(mutex);
+    return last_words;
+  }
+  std::mutex mutex;
+  std::string last_words;
   std::shared_ptr<CallRecord> calls = std::make_shared<CallRecord>();
   std::unique_ptr<FailureWatch> watch;
 };
@@ -167,9 +177,9 @@ TEST(FailureWatch, AnOverdueCallRaisesTheAlarmAndAStuckThreadEndsTheProcess) {
   WatchedRank first(0, 2, store, 100ms), second(1, 2, store);
   second.calls->set_phase("building the model");
   const auto ticket = first.calls->begin({"all_reduce", "data", {0, 1}});
-  for (int i = 0; i < 120 && first.ended_with.empty(); ++i) std::this_thread::sleep_for(100ms);
-  EXPECT_THAT(first.ended_with, StartsWith("rank 0 of 2: rank 1 is late"));
-  EXPECT_THAT(first.ended_with, HasSubstr("building the model"));
+  for (int i = 0; i < 120 && first.ended_with().empty(); ++i) std::this_thread::sleep_for(100ms);
+  EXPECT_THAT(first.ended_with(), StartsWith("rank 0 of 2: rank 1 is late"));
+  EXPECT_THAT(first.ended_with(), HasSubstr("building the model"));
   first.calls->end(ticket);
 }
 
