@@ -25,7 +25,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RUN = ROOT / "runs/figure7"
 ORDERS = {"original": ["--apply-residual-connection-post-layernorm"], "rearranged": []}
-LAYERS, RATES, SEEDS = (24,), ("1e-3", "3e-3"), (1,)
+LAYERS, RATES, SEEDS = (24,), ("1e-3", "3e-3"), (1, 2)
 ITERATIONS, WARM_UP, WINDOW = 2000, 100, 50
 VOCABULARY = RUN / "vocabulary.txt"
 TOKENIZER = ["--tokenizer-type", "BertWordPieceLowerCase", "--vocab-file", VOCABULARY]
