@@ -35,11 +35,9 @@ sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != HERE]
 sys.path += [str(HERE), str(HERE.parent / "tests/oracles")]
 import finetune_data  # noqa: E402
 import squad_metrics_reference as official  # noqa: E402
+from side_by_side import KEEP_MEMORY, ROOT  # noqa: E402
 
-ROOT = HERE.parent
 RUN = ROOT / "runs/bench-finetune"
-# Without these glibc hands large buffers back to the kernel after every use, which costs PyTorch a third of its speed.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(4 << 30), "MALLOC_TRIM_THRESHOLD_": str(16 << 30)}
 SIDES = ("megalith", "transformers")
 
 

@@ -17,6 +17,7 @@ import sys
 import time
 
 import torch
+import torch_loop
 from torch import nn
 
 # This file's own folder would hide the package `tokenizers` from transformers.
@@ -54,10 +55,7 @@ def rate(step, steps, warm_up):
 
 def train(model, examples, args):
     """The loss of every step."""
-    decay = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW([{"params": decay, "weight_decay": args.weight_decay},
-                                   {"params": others, "weight_decay": 0.0}], lr=args.lr, fused=True)
+    optimizer = torch_loop.adamw(model, args.lr, args.weight_decay)
     per_epoch = len(examples) // args.batch  # what does not fill a batch is left out, others each time
     steps = per_epoch * args.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate(step, steps, 0.1 * steps))

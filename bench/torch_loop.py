@@ -25,12 +25,17 @@ def parser(text):
     return flags
 
 
-def train(model, make_batch, args):
-    """Trains `model`, whose forward gives the loss of what `make_batch` makes of a list of samples."""
+def adamw(model, lr, weight_decay=0.01):
+    """With decay on matrices alone, as ours."""
     decay = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
-    groups = [{"params": decay, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=args.lr, fused=True)
+    return torch.optim.AdamW([{"params": decay, "weight_decay": weight_decay},
+                              {"params": others, "weight_decay": 0.0}], lr=lr, fused=True)
+
+
+def train(model, make_batch, args):
+    """Trains `model`, whose forward gives the loss of what `make_batch` makes of a list of samples."""
+    optimizer = adamw(model, args.lr)
     network = torch.compile(model) if args.compile else model
     with open(args.samples) as file:
         samples = [json.loads(line) for _, line in zip(range(args.iterations * args.batch), file)]
