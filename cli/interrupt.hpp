@@ -1,6 +1,7 @@
 // Turns SIGINT, SIGTERM and SIGHUP into a flag that long work looks at, while it lives.
 //
-// A second signal of the same kind ends the program at once. One at a time in a process.
+// A second signal of the same kind ends the program at once. One at a time in a process, made by
+// its first thread.
 #pragma once
 
 #include <atomic>
