@@ -168,12 +168,12 @@ Distributed::Distributed(const DistributedConfig& config, const LaunchEnvironmen
   const auto timeout = state_->timeout = timeout_of(config);
   const PipeSignalBlock block;
   if (environment.world_size > 1) {
-    connect(timeout);
-    join(timeout);
-    if (!nccl_) {
+    if (!nccl_) {  // before the store, so that each rank tells its own mistake of an interface
       state_->gloo = std::make_unique<GlooDevice>(
           environment.local_world_size == environment.world_size, environment.gloo_interface);
     }
+    connect(timeout);
+    join(timeout);
   }
   const auto factory = [&](const std::string& name, int64_t rank,
                            const std::vector<int64_t>& ranks) {
