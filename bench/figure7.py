@@ -6,9 +6,9 @@
 `train` makes a corpus of sentences from plain-text books (default: the Gutenberg books beside the checkout) and trains
 narrow models in both orders: same data, seed, learning rates, initial draws. Each letter is a word, with a vocabulary
 of letters, so that what is masked can be learned from its neighbours within a few thousand iterations. A run goes in
-slices of --slice iterations, each a process that stops by --exit-interval and is resumed by --load, so the script can be
-stopped and started again at any time. Writes runs/figure7/. `plot` reads the metrics and writes docs/figure7.png and docs/figure7.csv, and prints the
-table of docs/figure7.md.
+slices of --slice iterations, each a process that stops by --exit-interval and is resumed by --load, so the script can
+be stopped and started again at any time. Writes runs/figure7/. `plot` reads the metrics and writes docs/figure7.png and
+docs/figure7.csv, and prints the table of docs/figure7.md.
 """
 import argparse
 import collections
@@ -58,7 +58,7 @@ def losses_of(run):
 
 
 def train_slice(args, run):
-    """Goes on with one run for a slice. -> whether it is still to go on"""
+    """Goes on with one run for a slice. -> False when it has diverged"""
     layers, rate, seed, order = run
     words = [*shlex.split(args.megalith), "pretrain", "bert", "--num-layers", layers, *ORDERS[order], *SETTINGS,
              "--lr", rate, "--seed", seed, "--num-threads", args.threads, "--log-interval", args.slice, "--save",
@@ -71,7 +71,7 @@ def train_slice(args, run):
     if process.returncode:
         sys.exit(f"{' '.join(map(str, words))}\n{process.stdout[-1500:]}{process.stderr[-1500:]}")
     print(f"{folder(*run).name}: iteration {iteration}, lm loss {losses_of(run)[0][iteration]:.3f}", flush=True)
-    return iteration < ITERATIONS
+    return True
 
 
 def train_run(args, run):

@@ -21,12 +21,10 @@ import argparse
 import concurrent.futures
 import dataclasses
 import json
-import os
 import pathlib
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -35,7 +33,7 @@ sys.path = [p for p in sys.path if pathlib.Path(p or ".").resolve() != HERE]
 sys.path += [str(HERE), str(HERE.parent / "tests/oracles")]
 import finetune_data  # noqa: E402
 import squad_metrics_reference as official  # noqa: E402
-from side_by_side import KEEP_MEMORY, ROOT  # noqa: E402
+from side_by_side import KEEP_MEMORY, ROOT, run  # noqa: E402
 
 RUN = ROOT / "runs/bench-finetune"
 SIDES = ("megalith", "transformers")
@@ -65,13 +63,6 @@ TASKS = {
 CURVES = {name: dataclasses.replace(TASKS[name], sizes=sizes, batch=0, epochs=steps, lr=3e-5, dropout=0.0)
           for name, sizes, steps in (("mnli", (16, 8), 50), ("cosmosqa", (2, 2), 50), ("boolq", (8, 8), 50),
                                      ("xquad", (1, 1), 12))}
-
-
-def run(words, environment=None):
-    process = subprocess.run([str(word) for word in words], cwd=ROOT, env=os.environ | (environment or {}),
-                             capture_output=True, text=True)
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(map(str, words))}\nfailed:\n{process.stdout[-2000:]}{process.stderr[-2000:]}")
 
 
 def prepare_model(megalith, data):

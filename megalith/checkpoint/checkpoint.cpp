@@ -278,12 +278,11 @@ at::Tensor Checkpoint::read_global(const std::string& name) const {
   return whole;
 }
 
-std::optional<Checkpoint::Stored> Checkpoint::map_global(const std::string& name) const {
+at::Tensor Checkpoint::map_global(const std::string& name) const {
   const auto* tensor = state_->manifest.find(name);
-  if (tensor == nullptr) throw UsageError("{}: there is no tensor '{}'", state_->folder, name);
-  if (tensor->slices.size() != 1) return std::nullopt;
+  if (tensor == nullptr || tensor->slices.size() != 1) return read_global(name);
   const auto& slice = tensor->slices.front();
-  return Stored{state_->file(slice.file).tensor(state_->entry(*tensor, slice)), slice.sha256};
+  return state_->file(slice.file).tensor(state_->entry(*tensor, slice));
 }
 
 at::Tensor Checkpoint::read_rows(const std::string& name, int64_t first_row,

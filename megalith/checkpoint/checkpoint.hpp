@@ -75,13 +75,9 @@ class Checkpoint {
   at::Tensor read_global(const std::string& name) const;
   at::Tensor read_rows(const std::string& name, int64_t first_row, int64_t num_rows) const;
 
-  /// A whole global tensor over the mapped file, unverified and not to be written, with the SHA-256
-  /// its bytes should have; nothing when it lies in several slices.
-  struct Stored {
-    at::Tensor tensor;
-    std::string sha256;
-  };
-  std::optional<Stored> map_global(const std::string& name) const;
+  /// A whole global tensor over the mapped file, unverified and not to be written; read_global()'s
+  /// where it lies in several slices.
+  at::Tensor map_global(const std::string& name) const;
 
   /// Opens every file: none is missing, truncated or foreign. Throws UsageError.
   void check_files() const;

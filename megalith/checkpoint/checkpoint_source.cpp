@@ -13,8 +13,7 @@ SourceTensor tensor_of(const Checkpoint& checkpoint, const ManifestTensor& store
   // What is converted has other bytes in the end: it is checked when it is read.
   const bool is_whole = stored.slices.size() == 1 && keeps_type;
   const auto read = [checkpoint, stored_name = stored.name, is_whole] {
-    return is_whole ? checkpoint.map_global(stored_name)->tensor
-                    : checkpoint.read_global(stored_name);
+    return is_whole ? checkpoint.map_global(stored_name) : checkpoint.read_global(stored_name);
   };
   return {name, stored.dtype, stored.shape, read, is_whole ? stored.slices.front().sha256 : ""};
 }

@@ -173,8 +173,7 @@ void add_parts(HuggingFaceModel& model) {
 
 /// Whether the checkpoint holds the very tensor, in type, shape and bits.
 bool is_stored(const Checkpoint& checkpoint, const std::string& name, const at::Tensor& wanted) {
-  const auto mapped = checkpoint.map_global(name);
-  const at::Tensor stored = mapped ? mapped->tensor : checkpoint.read_global(name);
+  const at::Tensor stored = checkpoint.map_global(name);
   return stored.scalar_type() == wanted.scalar_type() && stored.sizes() == wanted.sizes() &&
          as_bits(stored).equal(ops::contiguous_copy(as_bits(wanted)));
 }

@@ -103,10 +103,7 @@ void write_shard(const Checkpoint& checkpoint, const std::vector<PlannedTensor>&
   SafetensorsWriter writer(path, std::move(entries), {{"format", "pt"}},
                            SafetensorsWriter::Sums::kNone);
   // Without looking at checksums: check_folder does, when all is written.
-  const auto read = [&](const std::string& name) {
-    const auto stored = checkpoint.map_global(name);
-    return stored ? stored->tensor : checkpoint.read_global(name);
-  };
+  const auto read = [&](const std::string& name) { return checkpoint.map_global(name); };
   for (const auto& entry : writer.entries()) writer.append(by_name.at(entry.name)->join(read));
   writer.commit();
 }

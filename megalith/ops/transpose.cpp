@@ -104,7 +104,7 @@ void copy_into(at::Tensor target, const at::Tensor& source) {
 }
 
 at::Tensor contiguous_copy(const at::Tensor& tensor) {
-  if (tensor.is_contiguous() || !is_transposed_matrix(tensor)) return tensor.contiguous();
+  if (tensor.is_contiguous()) return tensor;
   at::Tensor target = at::empty(tensor.sizes(), tensor.options());
   copy_into(target, tensor);
   return target;

@@ -29,8 +29,7 @@ struct PlanRequest {
   /// logits.
   bool keeps_masks = false;
   bool widens_products = false;  // fp16 on CPUs: products are taken in fp32
-  double predicted_share =
-      1;  // of the tokens, that logits of words are made for: BERT's masked ones
+  double predicted_share = 1;    // of the tokens, with logits of words: BERT's masked ones
   enum class Recompute { kNone, kSelective, kUniform, kBlock } recompute = Recompute::kNone;
   int64_t recompute_layers = 1;
 
