@@ -14,21 +14,11 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Words = std::vector<std::string>;
 
 constexpr size_t kWidth = 80;
 
-Words cut(const std::string& text) {
-  Words words;
-  std::istringstream in(text);
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
-
 ProcessResult megalith(const std::string& text) {
-  Words words{MEGALITH_BINARY};
-  for (auto& word : cut(text)) words.push_back(std::move(word));
-  return run_process(words);
+  return run_process(Words{MEGALITH_BINARY} + cut(text));
 }
 
 /// Code points, not bytes.

@@ -21,22 +21,8 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Words = std::vector<std::string>;
 
 constexpr double kMostSeconds = 60;  // a row takes well below one; the machine may be busy
-
-Words operator+(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
-/// Words of a row, cut at spaces. {D} is the folder of the input files, {O} an empty folder.
-Words cut(const std::string& text) {
-  Words words;
-  std::istringstream in(text);
-  for (std::string word; in >> word;) words.push_back(word);
-  return words;
-}
 
 struct Row {
   std::string command;

@@ -14,13 +14,6 @@ namespace megalith::testing {
 namespace {
 
 using ::testing::HasSubstr;
-using Words = std::vector<std::string>;
-
-Words operator+(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
 ProcessResult megalith(const Words& words) { return run_process(Words{MEGALITH_BINARY} + words); }
 
 std::string text_of(const Json& number) { return fmt::format("{}", number.get<int64_t>()); }

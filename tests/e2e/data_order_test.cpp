@@ -17,13 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Words = std::vector<std::string>;
-
-Words operator+(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
-
 ProcessResult data(const Words& words) {
   return run_process(Words{MEGALITH_BINARY, "data"} + words);
 }

@@ -20,13 +20,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Words = std::vector<std::string>;
 using Json = nlohmann::json;
-
-Words operator+(Words words, const Words& more) {
-  words.insert(words.end(), more.begin(), more.end());
-  return words;
-}
 
 std::string ids_text(const Json& ids) {
   return fmt::format("{}", fmt::join(ids.get<std::vector<int32_t>>(), " "));

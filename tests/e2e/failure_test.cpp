@@ -23,7 +23,6 @@ namespace {
 using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 using ::testing::Not;
-using Words = std::vector<std::string>;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kTimeoutMinutes = "0.08";

@@ -7,9 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "support/process.hpp"
 #include "tests/tokenizer/golden_files.hpp"
@@ -17,17 +15,9 @@
 namespace megalith::testing {
 namespace {
 
-using Words = std::vector<std::string>;
-
 constexpr size_t kTrainingPairs = 800, kDevPairs = 400;
 /// How far away a strange hypothesis is taken from: neighbours may share their premise.
 constexpr size_t kAway = 50;
-
-/// The words of `text`.
-Words split(const std::string& text) {
-  std::istringstream in(text);
-  return {std::istream_iterator<std::string>(in), {}};
-}
 
 struct Pair {
   std::string premise, hypothesis;
@@ -56,11 +46,8 @@ void write_examples(const std::vector<Pair>& pairs, size_t count, const std::str
   }
 }
 
-void run_megalith(const Words& words, const Words& more) {
-  Words all{MEGALITH_BINARY};
-  all.insert(all.end(), words.begin(), words.end());
-  all.insert(all.end(), more.begin(), more.end());
-  const auto result = run_process(all, {}, 240);
+void run_megalith(const Words& words) {
+  const auto result = run_process(Words{MEGALITH_BINARY} + words, {}, 240);
   ASSERT_EQ(result.status, 0) << result.out << result.err;
 }
 
@@ -73,16 +60,16 @@ TEST(FinetuneLearns, WhichSentencesBelongTogetherFromAPublishedEncoder) {
   const auto file = [&](const std::string& name) { return folder.path(name); };
   write_examples(read_pairs(training_pairs), kTrainingPairs, file("train.tsv"));
   write_examples(read_pairs(dev_pairs), kDevPairs, file("dev.tsv"));
-  ASSERT_NO_FATAL_FAILURE(
-      run_megalith(split("checkpoint import-hf --no-loss"), {weights, "--save", file("encoder")}));
-  ASSERT_NO_FATAL_FAILURE(
-      run_megalith(split("finetune classification --text-column premise --text-b-column hypothesis "
-                         "--seq-length 48 --micro-batch-size 16 --epochs 1 --lr 1e-4 "
-                         "--lr-warmup-fraction 0.1 --seed 1 --num-threads 1 --no-save-optim "
-                         "--tokenizer-type BertWordPieceLowerCase"),
-                   {"--vocab-file", repository_file("tests/golden/bert-vocab/uncased.txt"),
-                    "--pretrained-checkpoint", file("encoder"), "--train-data", file("train.tsv"),
-                    "--valid-data", file("dev.tsv"), "--save", file("tuned")}));
+  ASSERT_NO_FATAL_FAILURE(run_megalith(cut("checkpoint import-hf --no-loss") +
+                                       Words{weights, "--save", file("encoder")}));
+  ASSERT_NO_FATAL_FAILURE(run_megalith(
+      cut("finetune classification --text-column premise --text-b-column hypothesis "
+          "--seq-length 48 --micro-batch-size 16 --epochs 1 --lr 1e-4 "
+          "--lr-warmup-fraction 0.1 --seed 1 --num-threads 1 --no-save-optim "
+          "--tokenizer-type BertWordPieceLowerCase") +
+      Words{"--vocab-file", repository_file("tests/golden/bert-vocab/uncased.txt"),
+            "--pretrained-checkpoint", file("encoder"), "--train-data", file("train.tsv"),
+            "--valid-data", file("dev.tsv"), "--save", file("tuned")}));
   const auto dev = nlohmann::json::parse(folder.read("tuned/metrics.json")).at("dev");
   EXPECT_EQ(dev.at("total"), kDevPairs);
   // Who has learnt nothing is right in half of them, with a standard deviation of 2.5 in 100.

@@ -18,7 +18,6 @@ namespace megalith::testing {
 namespace {
 
 using ::testing::HasSubstr;
-using Words = std::vector<std::string>;
 
 class Generate : public ::testing::Test {
  protected:
@@ -63,11 +62,6 @@ class Generate : public ::testing::Test {
 
 const Words kPromptFlags{"--prompt", "5 1 44 2 17", "3", "", "20 21", "--max-new-tokens", "16"};
 
-Words with(Words flags, const Words& more) {
-  flags.insert(flags.end(), more.begin(), more.end());
-  return flags;
-}
-
 TEST_F(Generate, EveryLayoutWritesTheSame) {
   for (const Words& how : {Words{"--greedy"}, Words{"--num-samples", "2", "--top-p", "0.9"}}) {
     std::vector<std::string> texts;
@@ -79,8 +73,7 @@ TEST_F(Generate, EveryLayoutWritesTheSame) {
         {4, {"--tensor-model-parallel-size", "2", "--micro-batch-size", "3"}}};
     for (const auto& [ranks, flags] : runs) {
       const std::string output = file("out.jsonl");
-      const auto result =
-          generate(with(with(with(kPromptFlags, how), flags), {"--output", output}), ranks);
+      const auto result = generate(kPromptFlags + how + flags + Words{"--output", output}, ranks);
       ASSERT_EQ(result.status, 0) << result.err;
       texts.push_back(read_text_file(output));
     }
@@ -92,17 +85,17 @@ TEST_F(Generate, EveryLayoutWritesTheSame) {
 TEST_F(Generate, PromptsComeFromFlagsFilesAndStandardInput) {
   std::ofstream(file("prompts.txt")) << "3\n\n5 6";  // the last line has no end
   const Words greedy{"--greedy", "--max-new-tokens", "8"};
-  const auto from_file = generate(with(greedy, {"--prompts-file", file("prompts.txt")}));
-  const auto from_flags = generate(with(greedy, {"--prompt", "3", "", "5 6"}));
+  const auto from_file = generate(greedy + Words{"--prompts-file", file("prompts.txt")});
+  const auto from_flags = generate(greedy + Words{"--prompt", "3", "", "5 6"});
   ASSERT_EQ(from_file.status, 0) << from_file.err;
   EXPECT_EQ(from_file.out, from_flags.out);
   EXPECT_THAT(from_file.out, HasSubstr("--- prompt 3 of 3, sample 1 of 1 ---\n5 6 "));
 
   // A line that cannot be continued gets a message, and the next one its turn.
-  const auto talk = generate(with(greedy, {"--interactive"}), 1, "3\n77\n5 6");
+  const auto talk = generate(greedy + Words{"--interactive"}, 1, "3\n77\n5 6");
   EXPECT_EQ(talk.status, 0) << talk.err;
   EXPECT_THAT(talk.err, HasSubstr("'77' is not a token id"));
-  const auto fine = generate(with(greedy, {"--interactive"}), 2, "3\n5 6");
+  const auto fine = generate(greedy + Words{"--interactive"}, 2, "3\n5 6");
   ASSERT_EQ(fine.status, 0) << fine.err;
   std::istringstream lines(fine.out);
   std::string first, second;

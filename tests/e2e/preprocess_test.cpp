@@ -15,7 +15,6 @@ namespace megalith::testing {
 namespace {
 
 using ::testing::HasSubstr;
-using Words = std::vector<std::string>;
 
 Words preprocess(const std::string& input, const std::string& prefix, const Words& more = {}) {
   Words words{MEGALITH_BINARY,    "preprocess",    "--input",      input, "--output-prefix", prefix,

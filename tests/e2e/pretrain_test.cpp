@@ -20,7 +20,6 @@ namespace megalith::testing {
 namespace {
 
 using ::testing::HasSubstr;
-using Words = std::vector<std::string>;
 
 /// Metrics of a run: losses by iteration, in order, then validation and test.
 std::vector<std::pair<std::string, double>> numbers_of(const std::string& path,

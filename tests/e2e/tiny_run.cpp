@@ -13,11 +13,6 @@ constexpr double kPatience = 120;  // seconds; a run takes two, and more on a bu
 
 }  // namespace
 
-Words operator+(Words first, const Words& more) {
-  first.insert(first.end(), more.begin(), more.end());
-  return first;
-}
-
 void TinyRun::SetUpTestSuite() {
   folder_ = std::make_unique<TemporaryFolder>();
   make_tiny_corpus(folder_->path(), "threes", 3);

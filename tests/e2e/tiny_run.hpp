@@ -17,11 +17,6 @@
 
 namespace megalith::testing {
 
-using Words = std::vector<std::string>;
-
-/// `first` and then `more`.
-Words operator+(Words first, const Words& more);
-
 class TinyRun : public ::testing::Test {
  protected:
   static void SetUpTestSuite();

@@ -13,14 +13,8 @@ namespace megalith::testing {
 namespace {
 
 using ::testing::HasSubstr;
-using Words = std::vector<std::string>;
 
 const std::string kRoot = MEGALITH_SOURCE_DIR;
-
-Words operator+(Words first, const Words& more) {
-  first.insert(first.end(), more.begin(), more.end());
-  return first;
-}
 
 class TokenizerJson : public ::testing::TestWithParam<std::string> {
  protected:

@@ -32,7 +32,19 @@ void redirect(const std::filesystem::path& path, int flags, int target) {
 
 }  // namespace
 
-Process::Process(const std::vector<std::string>& words, const ProcessOptions& options) {
+Words operator+(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Words cut(const std::string& text) {
+  Words words;
+  std::istringstream in(text);
+  for (std::string word; in >> word;) words.push_back(word);
+  return words;
+}
+
+Process::Process(const Words& words, const ProcessOptions& options) {
   std::string name = (std::filesystem::temp_directory_path() / "megalith-process-XXXXXX").string();
   if (!::mkdtemp(name.data())) throw std::runtime_error("cannot make the temporary folder " + name);
   folder_ = name;
@@ -110,8 +122,7 @@ bool Process::wait_for_output(const std::string& text, double seconds) {
   return false;
 }
 
-ProcessResult run_process(const std::vector<std::string>& words, const ProcessOptions& options,
-                          double seconds) {
+ProcessResult run_process(const Words& words, const ProcessOptions& options, double seconds) {
   return Process(words, options).wait(seconds);
 }
 

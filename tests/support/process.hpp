@@ -13,6 +13,13 @@
 
 namespace megalith::testing {
 
+using Words = std::vector<std::string>;
+
+/// `words` and then `more`.
+Words operator+(Words words, const Words& more);
+/// The words of `text`, cut at spaces.
+Words cut(const std::string& text);
+
 struct ProcessResult {
   int status = -1;  // exit status; 128 + signal when a signal ended it; -1 when it had to be killed
   std::string out, err;
@@ -26,7 +33,7 @@ struct ProcessOptions {
 class Process {
  public:
   /// Starts words[0] with these words, in a process group of its own.
-  explicit Process(const std::vector<std::string>& words, const ProcessOptions& options = {});
+  explicit Process(const Words& words, const ProcessOptions& options = {});
   ~Process();
   Process(const Process&) = delete;
   Process& operator=(const Process&) = delete;
@@ -51,7 +58,7 @@ class Process {
 };
 
 /// Process(...).wait() in one call.
-ProcessResult run_process(const std::vector<std::string>& words, const ProcessOptions& options = {},
+ProcessResult run_process(const Words& words, const ProcessOptions& options = {},
                           double seconds = 60);
 
 }  // namespace megalith::testing
