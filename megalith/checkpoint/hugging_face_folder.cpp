@@ -99,6 +99,8 @@ HuggingFaceFolder::HuggingFaceFolder(const std::string& path) {
       open_single((given / kHuggingFaceWeights).string());
     } else if (has_index) {
       open_index((given / kHuggingFaceIndex).string());
+    } else if (others.size() == 1) {
+      open_single((given / others.front()).string());
     } else if (!others.empty()) {
       throw UsageError("{}: holds neither {} nor {}, but {}; give the file that is meant", path,
                        kHuggingFaceWeights, kHuggingFaceIndex, fmt::join(others, ", "));

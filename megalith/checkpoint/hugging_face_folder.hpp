@@ -16,8 +16,9 @@ namespace megalith {
 
 class HuggingFaceFolder {
  public:
-  /// `path`: the folder, or in it the safetensors file or the index. Throws UsageError that lists
-  /// what is missing, damaged or foreign.
+  /// `path`: the folder, or in it the safetensors file or the index. Of a folder's files the ones
+  /// with transformers' names are taken, else the only safetensors file. Throws UsageError that
+  /// lists what is missing, damaged or foreign.
   explicit HuggingFaceFolder(const std::string& path);
 
   const std::string& folder() const { return folder_; }

@@ -200,6 +200,13 @@ TEST(HuggingFaceErrors, FilesThatAreMissingTruncatedOrForeign) {
   Copy foreign("llama");
   foreign.write("model.safetensors", "GGUF and more that is none of it");
   EXPECT_THAT(foreign.error(), HasSubstr("is not a safetensors file"));
+  Copy renamed("llama");
+  fs::rename(renamed.path("model.safetensors"), renamed.path("weights.fp32.safetensors"));
+  EXPECT_THAT(open(renamed.path()), HasSubstr("but expected.safetensors, weights.fp32.safetensors; "
+                                              "give the file that is meant"));
+  fs::remove(renamed.path("expected.safetensors"));
+  EXPECT_EQ(open_hugging_face(renamed.path()).tensors.size(),
+            open_hugging_face(Copy("llama").path()).tensors.size());
   Copy bare("llama");
   fs::remove(bare.path("config.json"));
   EXPECT_THAT(open(bare.path()), HasSubstr("the weights alone do not say what model they are of"));

@@ -184,10 +184,11 @@ TEST_F(Embed, MiniLmGivesThePublishedStates) {
   write("question.txt", "What is Deep Learning?\nhello world");
   const auto run = [&](const std::string& pooling, int64_t tensor) {
     const std::string output = file("minilm.safetensors");
-    const auto result = embed(
-        tensor, {"--load", weights, "--fp32", "--tokenizer-type", "BertWordPieceLowerCase",
-                 "--vocab-file", vocabulary, "--input", file("question.txt"), "--output", output,
-                 "--pooling", pooling, "--tensor-model-parallel-size", std::to_string(tensor)});
+    const auto result =
+        embed(tensor, {"--load", tensor == 1 ? folder : weights, "--fp32", "--tokenizer-type",
+                       "BertWordPieceLowerCase", "--vocab-file", vocabulary, "--input",
+                       file("question.txt"), "--output", output, "--pooling", pooling,
+                       "--tensor-model-parallel-size", std::to_string(tensor)});
     EXPECT_EQ(result.status, 0) << result.err;
     const SafetensorsFile file(output);
     return file.tensor(file.entries().front()).clone();
